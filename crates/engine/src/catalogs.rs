@@ -1,0 +1,168 @@
+//! DataFusion's view of a catalog snapshot.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider,
+};
+use datafusion::common::{Result, plan_err};
+use datafusion::datasource::TableType;
+use forebay_catalog::{Relation, RelationDefinition};
+
+use crate::tables::TableProviders;
+use crate::{DATABASE, Engine, Vantage};
+
+/// The schema name under which unqualified names are resolved: not a schema of anybody's, but
+/// the search path as a whole.
+pub(crate) const SEARCH_PATH_SCHEMA: &str = "\u{1}search_path";
+
+/// The schema of PostgreSQL's system tables; always searched, first unless named elsewhere.
+pub(crate) const PG_CATALOG: &str = "pg_catalog";
+
+/// The catalogs, schemas and relations of one snapshot, as one statement sees them.
+#[derive(Clone)]
+pub(crate) struct SnapshotCatalogs {
+    vantage: Vantage,
+    providers: Arc<TableProviders>,
+    pg_catalog: Arc<dyn SchemaProvider>,
+    engine: Engine,
+}
+
+impl std::fmt::Debug for SnapshotCatalogs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SnapshotCatalogs").finish_non_exhaustive()
+    }
+}
+
+impl SnapshotCatalogs {
+    pub(crate) fn new(
+        vantage: Vantage,
+        providers: Arc<TableProviders>,
+        pg_catalog: Arc<dyn SchemaProvider>,
+        engine: Engine,
+    ) -> Self {
+        Self {
+            vantage,
+            providers,
+            pg_catalog,
+            engine,
+        }
+    }
+
+    fn relation(&self, schema: &str, name: &str) -> Option<&Arc<Relation>> {
+        self.vantage.facts.snapshot.relation(schema, name)
+    }
+
+    async fn provider(&self, relation: &Arc<Relation>) -> Result<Arc<dyn TableProvider>> {
+        self.providers
+            .get(&self.engine, &self.vantage, relation)
+            .await
+            .map_err(Into::into)
+    }
+}
+
+impl CatalogProviderList for SnapshotCatalogs {
+    fn register_catalog(
+        &self,
+        _name: String,
+        _catalog: Arc<dyn CatalogProvider>,
+    ) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        vec![DATABASE.to_owned()]
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        (name == DATABASE || name == self.vantage.facts.database)
+            .then(|| Arc::new(self.clone()) as _)
+    }
+}
+
+impl CatalogProvider for SnapshotCatalogs {
+    fn schema_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = vec![PG_CATALOG.to_owned()];
+        names.extend(self.vantage.facts.snapshot.schemas().map(|s| s.name.clone()));
+        names
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        if name == PG_CATALOG {
+            return Some(Arc::clone(&self.pg_catalog));
+        }
+        let path = if name == SEARCH_PATH_SCHEMA {
+            self.vantage.facts.search_path.clone()
+        } else {
+            self.vantage.facts.snapshot.schema(name)?;
+            vec![name.to_owned()]
+        };
+        Some(Arc::new(SearchPath {
+            catalogs: self.clone(),
+            implicit_pg_catalog: name == SEARCH_PATH_SCHEMA,
+            path,
+        }))
+    }
+}
+
+/// One schema, or several in the order of the search path.
+#[derive(Debug)]
+struct SearchPath {
+    catalogs: SnapshotCatalogs,
+    path: Vec<String>,
+    implicit_pg_catalog: bool,
+}
+
+impl SearchPath {
+    fn relation(&self, name: &str) -> Option<&Arc<Relation>> {
+        self.path
+            .iter()
+            .find_map(|schema| self.catalogs.relation(schema, name))
+    }
+
+    /// Whether an unqualified `name` means a system table: the first place that is searched.
+    fn is_system(&self, name: &str) -> bool {
+        self.implicit_pg_catalog
+            && !self.path.iter().any(|s| s == PG_CATALOG)
+            && self.catalogs.pg_catalog.table_exist(name)
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for SearchPath {
+    fn table_names(&self) -> Vec<String> {
+        let snapshot = &self.catalogs.vantage.facts.snapshot;
+        let relations = self.path.iter().flat_map(|s| snapshot.relations(s));
+        relations.map(|r| r.name.clone()).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        if self.is_system(name) {
+            return self.catalogs.pg_catalog.table(name).await;
+        }
+        if let Some(relation) = self.relation(name) {
+            return self.catalogs.provider(relation).await.map(Some);
+        }
+        Ok(None)
+    }
+
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
+        Ok(self.relation(name).map(|r| match r.definition {
+            RelationDefinition::Table(_) => TableType::Base,
+            RelationDefinition::View(_) => TableType::View,
+        }))
+    }
+
+    fn register_table(
+        &self,
+        name: String,
+        _table: Arc<dyn TableProvider>,
+    ) -> Result<Option<Arc<dyn TableProvider>>> {
+        plan_err!("relation \"{name}\" can only be created through the catalog")
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.relation(name).is_some()
+    }
+}

@@ -1,0 +1,104 @@
+//! The engine: everything that knows DataFusion.
+//!
+//! It plans statements against an immutable catalog [`Snapshot`](forebay_catalog::Snapshot),
+//! runs physical plans on a runtime of its own, and answers what clients of PostgreSQL ask of
+//! `pg_catalog`. It knows nothing of sessions, transactions or protocols: a statement comes with
+//! a [`Vantage`] that says as whom, in which database and on which snapshot it looks at the world.
+//!
+//! Invariants:
+//! - planning and execution happen on the query runtime only ([`Engine::on_query_runtime`]), so
+//!   that a busy query never delays the network runtime;
+//! - a planning state is borrowed for the length of one planning and never cloned per statement;
+//! - a physical plan is run at most once ([`Plan::run`] takes it by value).
+
+mod catalogs;
+mod config;
+mod error;
+mod explain;
+mod files;
+mod parameters;
+mod plan;
+mod rewrite;
+mod runtime;
+mod states;
+mod system;
+mod tables;
+mod vantage;
+
+pub use config::EngineConfig;
+pub use error::{EngineError, Position};
+pub use explain::ExplainOptions;
+pub use files::{DiscoveredTable, discover};
+pub use parameters::ParameterTypes;
+pub use plan::{LogicalStatement, Plan, ResultStream};
+pub use system::{Backend, BackendControl, SettingRow};
+pub use vantage::{SessionFacts, Vantage};
+
+use std::sync::Arc;
+
+use datafusion::execution::runtime_env::RuntimeEnv;
+use forebay_catalog::Catalog;
+
+use runtime::QueryRuntime;
+use states::PlanningStates;
+use tables::TableProviders;
+
+/// The name of the one database that Forebay serves; other accepted names lead to it.
+pub const DATABASE: &str = "forebay";
+
+/// Plans and runs statements. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    states: PlanningStates,
+    providers: Arc<TableProviders>,
+    runtime: QueryRuntime,
+    environment: Arc<RuntimeEnv>,
+}
+
+impl Engine {
+    /// Builds the engine over `catalog`.
+    ///
+    /// `backends` is asked by functions and views that show or signal sessions
+    /// (`pg_stat_activity`, `pg_cancel_backend`).
+    ///
+    /// # Errors
+    /// When DataFusion refuses the configuration or the query runtime cannot start its threads.
+    pub fn new(
+        config: &EngineConfig,
+        catalog: Arc<Catalog>,
+        backends: Arc<dyn BackendControl>,
+    ) -> Result<Self, EngineError> {
+        let environment = config.runtime_environment()?;
+        let providers = Arc::new(TableProviders::default());
+        let link = system::EngineLink::default();
+        let pg_catalog = system::pg_catalog(catalog, &link, &backends)?;
+        let states = PlanningStates::new(config, &environment, pg_catalog, &backends)?;
+        let runtime = QueryRuntime::start(config.query_threads())?;
+        let engine = Self {
+            inner: Arc::new(Inner {
+                states,
+                providers,
+                runtime,
+                environment,
+            }),
+        };
+        link.connect(&engine);
+        Ok(engine)
+    }
+
+    /// Runs `work` on the query runtime; dropping the returned future aborts it.
+    ///
+    /// # Errors
+    /// What `work` returns, or [`EngineError::panicked`] when it panicked.
+    pub async fn on_query_runtime<T, F>(&self, work: F) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, EngineError>> + Send + 'static,
+    {
+        self.inner.runtime.run(work).await
+    }
+}

@@ -1,0 +1,417 @@
+//! From a parsed statement to a stream of batches.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::ParamValues;
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{DdlStatement, LogicalPlan};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use forebay_catalog::ViewDefinition;
+use futures::StreamExt;
+use tokio::sync::mpsc;
+
+use crate::explain::{self, ExplainOptions};
+use crate::parameters::{self, ParameterTypes};
+use crate::runtime::{AbortOnDrop, caught};
+use crate::states::PlanningState;
+use crate::{Engine, EngineError, SessionFacts, Vantage, rewrite};
+
+/// Batches that may wait between the query runtime and the one who reads them. A reader that
+/// stops reading stops the plan after this many.
+const BATCHES_IN_FLIGHT: usize = 2;
+
+/// A statement whose names and types are resolved, parameters still open.
+#[derive(Debug, Clone)]
+pub struct LogicalStatement {
+    plan: LogicalPlan,
+    schema: SchemaRef,
+    parameters: ParameterTypes,
+    /// What it was resolved with: the same facts give the same names and types.
+    facts: Arc<SessionFacts>,
+}
+
+impl LogicalStatement {
+    /// The columns of the result, named as PostgreSQL names them; empty when only a row count
+    /// comes back.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The types of `$1`, `$2`, …
+    #[must_use]
+    pub fn parameters(&self) -> &ParameterTypes {
+        &self.parameters
+    }
+
+    /// Whether resolving it again from `vantage` could not change anything.
+    #[must_use]
+    pub fn is_of(&self, vantage: &Vantage) -> bool {
+        Arc::ptr_eq(&self.facts, &vantage.facts)
+    }
+
+    fn returns_count(&self) -> bool {
+        matches!(self.plan, LogicalPlan::Dml(_) | LogicalPlan::Copy(_))
+    }
+}
+
+/// A plan that is ready to run, once.
+#[derive(Debug)]
+pub struct Plan {
+    physical: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+    schema: SchemaRef,
+    output: Output,
+}
+
+#[derive(Debug)]
+enum Output {
+    Rows,
+    Count,
+    Explain(ExplainOptions),
+}
+
+impl Plan {
+    /// The columns of the result; empty when only a row count comes back.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Whether the result is the number of rows written.
+    #[must_use]
+    pub fn returns_count(&self) -> bool {
+        matches!(self.output, Output::Count)
+    }
+}
+
+/// A running plan. Dropping it stops the plan.
+#[derive(Debug)]
+pub struct ResultStream {
+    schema: SchemaRef,
+    batches: mpsc::Receiver<Result<RecordBatch, EngineError>>,
+    _task: AbortOnDrop<()>,
+}
+
+impl ResultStream {
+    /// The columns of every batch.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The next batch; `None` at the end. Cancel safe.
+    ///
+    /// # Errors
+    /// What the plan failed with; nothing follows an error.
+    pub async fn next(&mut self) -> Result<Option<RecordBatch>, EngineError> {
+        self.batches.recv().await.transpose()
+    }
+}
+
+impl Engine {
+    pub(crate) fn borrow_state(&self, vantage: &Vantage) -> PlanningState<'_> {
+        self.inner
+            .states
+            .borrow(vantage, &self.inner.providers, self)
+    }
+
+    /// Resolves names and types of `statement`. `text` is its source, when it is the whole
+    /// statement that the client sent; `declared` are the parameter types that the client gave.
+    ///
+    /// # Errors
+    /// Unknown names, type errors, statements that DataFusion cannot plan.
+    pub async fn analyze(
+        &self,
+        vantage: &Vantage,
+        statement: &Statement,
+        text: Option<&str>,
+        declared: &[Option<DataType>],
+    ) -> Result<LogicalStatement, EngineError> {
+        let statement = parameters::with_declared_types(statement, declared);
+        let names = rewrite::column_names(&statement);
+        let statement = rewrite::for_datafusion(statement, text);
+        let state = self.borrow_state(vantage);
+        let plan = state.statement_to_plan(statement).await?;
+        refuse_ddl(&plan)?;
+        let parameters = ParameterTypes::of(&plan, declared)?;
+        let schema = match &plan {
+            LogicalPlan::Dml(_) | LogicalPlan::Copy(_) => Arc::new(Schema::empty()),
+            plan => client_schema(plan.schema().as_arrow(), &names),
+        };
+        Ok(LogicalStatement {
+            plan,
+            schema,
+            parameters,
+            facts: Arc::clone(&vantage.facts),
+        })
+    }
+
+    /// Checks that a view's query can be resolved.
+    ///
+    /// # Errors
+    /// As [`Engine::analyze`], and when the view's columns do not fit the query's.
+    pub async fn check_view(
+        &self,
+        vantage: &Vantage,
+        view: &ViewDefinition,
+    ) -> Result<(), EngineError> {
+        self.view_plan(vantage, view).await.map(drop)
+    }
+
+    /// The plan of a view's query, unanalysed, as DataFusion keeps it in a view.
+    pub(crate) async fn view_plan(
+        &self,
+        vantage: &Vantage,
+        view: &ViewDefinition,
+    ) -> Result<LogicalPlan, EngineError> {
+        let statement = parse_one(&view.query)?;
+        let names = rewrite::column_names(&statement);
+        let statement = rewrite::for_datafusion(statement, Some(&view.query));
+        let state = self.borrow_state(vantage);
+        let plan = state.statement_to_plan(statement).await?;
+        rename(plan, &names, &view.columns)
+    }
+
+    /// Makes a physical plan with `values` for the parameters.
+    ///
+    /// # Errors
+    /// A wrong number of values, or whatever optimizing and physical planning report.
+    pub async fn plan(
+        &self,
+        vantage: &Vantage,
+        statement: &LogicalStatement,
+        values: Vec<ScalarValue>,
+    ) -> Result<Plan, EngineError> {
+        statement.parameters.check_count(values.len())?;
+        let logical = if values.is_empty() {
+            statement.plan.clone()
+        } else {
+            let values = ParamValues::from(values);
+            statement.plan.clone().replace_params_with_values(&values)?
+        };
+        let state = self.borrow_state(vantage);
+        let physical = state.create_physical_plan(&logical).await?;
+        let (schema, output) = if statement.returns_count() {
+            (Arc::clone(&statement.schema), Output::Count)
+        } else {
+            (renamed(&physical.schema(), &statement.schema), Output::Rows)
+        };
+        Ok(Plan {
+            physical,
+            context: self.task_context(vantage),
+            schema,
+            output,
+        })
+    }
+
+    /// The values of constant expressions, as SQL text (`EXECUTE`'s arguments).
+    ///
+    /// # Errors
+    /// When an expression is not constant or fails.
+    pub async fn evaluate(
+        &self,
+        vantage: &Vantage,
+        expressions: &[String],
+    ) -> Result<Vec<ScalarValue>, EngineError> {
+        let text = format!("SELECT {}", expressions.join(", "));
+        let logical = self.analyze(vantage, &parse_one(&text)?, None, &[]).await?;
+        let mut rows = self.run(self.plan(vantage, &logical, Vec::new()).await?);
+        let Some(batch) = rows.next().await? else {
+            return Err(EngineError::internal("constants gave no row"));
+        };
+        let values = batch.columns().iter().map(|c| ScalarValue::try_from_array(c, 0));
+        Ok(values.collect::<datafusion::error::Result<_>>()?)
+    }
+
+    /// The types that SQL type names stand for (`PREPARE name (integer, text)`).
+    ///
+    /// # Errors
+    /// When a type is unknown.
+    pub async fn types_of(
+        &self,
+        vantage: &Vantage,
+        names: &[String],
+    ) -> Result<Vec<DataType>, EngineError> {
+        let casts: Vec<String> = names.iter().map(|n| format!("CAST(NULL AS {n})")).collect();
+        let text = format!("SELECT {}", casts.join(", "));
+        let logical = self.analyze(vantage, &parse_one(&text)?, None, &[]).await?;
+        let fields = logical.schema.fields().iter();
+        Ok(fields.map(|f| f.data_type().clone()).collect())
+    }
+
+    /// Makes the plan of `EXPLAIN`: it shows `plan`, and runs it first where asked to.
+    #[must_use]
+    pub fn explain(&self, plan: Plan, options: ExplainOptions) -> Plan {
+        Plan {
+            schema: explain::schema(),
+            output: Output::Explain(options),
+            ..plan
+        }
+    }
+
+    /// Starts `plan` on the query runtime.
+    #[must_use]
+    pub fn run(&self, plan: Plan) -> ResultStream {
+        let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT);
+        let schema = Arc::clone(&plan.schema);
+        let task = self.inner.runtime.spawn(async move {
+            if let Err(error) = caught(drive(plan, &sender)).await {
+                // The reader may be gone already; then nobody is left to tell.
+                let _ = sender.send(Err(error)).await;
+            }
+        });
+        ResultStream {
+            schema,
+            batches,
+            _task: task,
+        }
+    }
+
+    /// What operators are handed when they run. The function registries stay empty: they are
+    /// for plans that come serialized, and copying them costs more than a small statement.
+    fn task_context(&self, vantage: &Vantage) -> Arc<TaskContext> {
+        Arc::new(TaskContext::new(
+            None,
+            String::new(),
+            vantage.config.clone(),
+            HashMap::new(),
+            HashMap::new(),
+            HashMap::new(),
+            HashMap::new(),
+            Arc::clone(&self.inner.environment),
+        ))
+    }
+}
+
+/// Parses a text of our own or from the catalog.
+pub(crate) fn parse_one(text: &str) -> Result<Statement, EngineError> {
+    let parser = DFParserBuilder::new(text).with_dialect(&PostgreSqlDialect {});
+    Ok(parser.build()?.parse_statement()?)
+}
+
+type BatchSender = mpsc::Sender<Result<RecordBatch, EngineError>>;
+
+async fn drive(plan: Plan, sender: &BatchSender) -> Result<(), EngineError> {
+    let keep = matches!(plan.output, Output::Explain(_)).then(|| Arc::clone(&plan.physical));
+    match &plan.output {
+        Output::Explain(options) => {
+            if options.analyze {
+                forward(&plan, None).await?;
+            }
+            let physical = keep.expect("kept for EXPLAIN");
+            let batch = explain::lines(physical.as_ref(), *options)?;
+            let _ = sender.send(Ok(batch)).await;
+            Ok(())
+        }
+        Output::Rows | Output::Count => forward(&plan, Some(sender)).await,
+    }
+}
+
+/// Runs the plan to its end; batches go to `sender`, or nowhere.
+async fn forward(plan: &Plan, sender: Option<&BatchSender>) -> Result<(), EngineError> {
+    let run = async {
+        let mut stream = execute_stream(Arc::clone(&plan.physical), Arc::clone(&plan.context))?;
+        while let Some(batch) = stream.next().await {
+            let batch = batch?;
+            if let Some(sender) = sender
+                && sender.send(Ok(batch)).await.is_err()
+            {
+                return Ok(());
+            }
+        }
+        Ok(())
+    };
+    match run.await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(crate::explain::name_bad_file(&plan.physical, &plan.context, error).await),
+    }
+}
+
+/// DDL goes through the catalog, never through DataFusion's own registries.
+fn refuse_ddl(plan: &LogicalPlan) -> Result<(), EngineError> {
+    let what = match plan {
+        LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(_)) => "CREATE TABLE",
+        LogicalPlan::Ddl(ddl) => ddl.name(),
+        LogicalPlan::Statement(statement) => statement.name(),
+        _ => return Ok(()),
+    };
+    Err(EngineError::new("0A000", format!("{what} is not supported"))
+        .with_hint("Use CREATE EXTERNAL TABLE over files, or CREATE VIEW."))
+}
+
+/// The schema with the names that a PostgreSQL client expects. Types that no value ever had
+/// (an untyped `NULL` or parameter) become text, as PostgreSQL does it.
+fn client_schema(schema: &Schema, names: &[Option<String>]) -> SchemaRef {
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(i, field)| {
+            let name = names.get(i).cloned().flatten();
+            Field::new(
+                name.unwrap_or_else(|| field.name().clone()),
+                field.data_type().clone(),
+                field.is_nullable(),
+            )
+            .with_metadata(field.metadata().clone())
+        })
+        .collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// Types of the physical schema, names of the client's.
+fn renamed(physical: &Schema, client: &Schema) -> SchemaRef {
+    let names: Vec<Option<String>> = client
+        .fields()
+        .iter()
+        .map(|f| Some(f.name().clone()))
+        .collect();
+    client_schema(physical, &names)
+}
+
+/// Gives a view's columns the names that the view was declared with, or PostgreSQL's.
+fn rename(
+    plan: LogicalPlan,
+    names: &[Option<String>],
+    declared: &[String],
+) -> Result<LogicalPlan, EngineError> {
+    use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
+    let columns = plan.schema().columns();
+    if declared.len() > columns.len() {
+        return Err(EngineError::new(
+            "42601",
+            "CREATE VIEW specifies more column names than columns",
+        ));
+    }
+    let wanted: Vec<String> = columns
+        .iter()
+        .enumerate()
+        .map(|(i, column)| {
+            let given = declared.get(i).cloned();
+            given
+                .or_else(|| names.get(i).cloned().flatten())
+                .unwrap_or_else(|| column.name.clone())
+        })
+        .collect();
+    if wanted.iter().zip(&columns).all(|(w, c)| *w == c.name) {
+        return Ok(plan);
+    }
+    if let Some(twice) = wanted.iter().enumerate().find(|(i, w)| wanted[..*i].contains(w)) {
+        return Err(EngineError::new(
+            "42701",
+            format!("column \"{}\" specified more than once", twice.1),
+        ));
+    }
+    let aliased = columns
+        .into_iter()
+        .zip(wanted)
+        .map(|(column, name)| Expr::Column(column).alias(name));
+    Ok(LogicalPlanBuilder::from(plan).project(aliased)?.build()?)
+}

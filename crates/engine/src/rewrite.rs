@@ -1,0 +1,195 @@
+//! PostgreSQL's ways of writing, in DataFusion's words.
+
+use std::sync::LazyLock;
+
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, ObjectName, Query, SelectItem, SetExpr, Statement as SqlStatement,
+};
+use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+use datafusion_pg_catalog::sql::rules::{
+    AliasDuplicatedProjectionRewrite, FixArrayLiteral, RewriteArrayAnyAllOperation,
+    RewritePgCatalogOperator, RewriteRegCastToSubquery, SqlStatementRewriteRule,
+    StripCallableQualifier, StripCollate,
+};
+
+static CATALOG_QUERIES: LazyLock<PostgresCompatibilityParser> =
+    LazyLock::new(PostgresCompatibilityParser::new);
+
+/// Rules that keep the meaning of everybody's statements. Those of catalog queries only (which
+/// cut sub-queries to one row, for example) are not among them.
+static RULES: LazyLock<Vec<Box<dyn SqlStatementRewriteRule>>> = LazyLock::new(|| {
+    vec![
+        Box::new(AliasDuplicatedProjectionRewrite),
+        Box::new(RewriteArrayAnyAllOperation),
+        Box::new(StripCallableQualifier),
+        Box::new(FixArrayLiteral),
+        Box::new(StripCollate),
+        Box::new(RewritePgCatalogOperator),
+        Box::new(RewriteRegCastToSubquery::new()),
+    ]
+});
+
+/// Rewrites `statement` so that DataFusion understands it. `text` is its source where the
+/// statement is what the client sent: known queries of known tools are recognised by it.
+pub(crate) fn for_datafusion(statement: Statement, text: Option<&str>) -> Statement {
+    let Statement::Statement(inner) = statement else {
+        return statement;
+    };
+    let rewritten = match catalog_query(&inner, text) {
+        Some(rewritten) => rewritten,
+        None => RULES.iter().fold(*inner, |s, rule| rule.rewrite(s)),
+    };
+    Statement::Statement(Box::new(rewritten))
+}
+
+/// The rewritten form of a query of the system catalogs.
+fn catalog_query(statement: &SqlStatement, text: Option<&str>) -> Option<SqlStatement> {
+    if !matches!(statement, SqlStatement::Query(_)) {
+        return None;
+    }
+    let text = text.map_or_else(|| statement.to_string(), ToOwned::to_owned);
+    if !names_system_catalog(&text) {
+        return None;
+    }
+    let mut parsed = CATALOG_QUERIES.parse(&text).ok()?;
+    match (parsed.pop(), parsed.is_empty()) {
+        (Some(one @ SqlStatement::Query(_)), true) => Some(one),
+        _ => None,
+    }
+}
+
+fn names_system_catalog(text: &str) -> bool {
+    let text = text.as_bytes();
+    text.windows(3).any(|w| w.eq_ignore_ascii_case(b"pg_"))
+        || text
+            .windows(18)
+            .any(|w| w.eq_ignore_ascii_case(b"information_schema"))
+}
+
+/// The names that PostgreSQL gives to the columns of a query's result; `None` where DataFusion's
+/// own name is right, and an empty list when a wildcard makes the positions unknown.
+pub(crate) fn column_names(statement: &Statement) -> Vec<Option<String>> {
+    let Statement::Statement(inner) = statement else {
+        return Vec::new();
+    };
+    let SqlStatement::Query(query) = inner.as_ref() else {
+        return Vec::new();
+    };
+    query_names(query)
+}
+
+fn query_names(query: &Query) -> Vec<Option<String>> {
+    let mut body = query.body.as_ref();
+    loop {
+        match body {
+            SetExpr::SetOperation { left, .. } => body = left,
+            SetExpr::Query(query) => body = query.body.as_ref(),
+            SetExpr::Select(select) => return item_names(&select.projection),
+            _ => return Vec::new(),
+        }
+    }
+}
+
+fn item_names(items: &[SelectItem]) -> Vec<Option<String>> {
+    let mut names = Vec::with_capacity(items.len());
+    for item in items {
+        match item {
+            SelectItem::UnnamedExpr(expr) => {
+                names.push(Some(expression_name(expr).unwrap_or_else(|| "?column?".into())));
+            }
+            SelectItem::ExprWithAlias { alias, .. } => names.push(Some(match alias.quote_style {
+                Some(_) => alias.value.clone(),
+                None => alias.value.to_lowercase(),
+            })),
+            // Names before a wildcard keep their places; those after it do not.
+            _ => return names,
+        }
+    }
+    names
+}
+
+/// PostgreSQL's rule: a column gives its name, a function its own, a cast that of its operand
+/// or else of the type.
+fn expression_name(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Identifier(ident) => Some(match ident.quote_style {
+            Some(_) => ident.value.clone(),
+            None => ident.value.to_lowercase(),
+        }),
+        Expr::CompoundIdentifier(parts) => {
+            parts.last().and_then(|p| expression_name(&Expr::Identifier(p.clone())))
+        }
+        Expr::Function(Function { name, .. }) => last_part(name),
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => expression_name(inner),
+        Expr::Cast {
+            expr, data_type, ..
+        } => expression_name(expr).or_else(|| Some(type_name(&data_type.to_string()))),
+        Expr::TypedString(typed) => Some(type_name(&typed.data_type.to_string())),
+        Expr::Case { else_result, .. } => else_result
+            .as_deref()
+            .filter(|e| matches!(e, Expr::Identifier(_) | Expr::CompoundIdentifier(_)))
+            .and_then(expression_name)
+            .or_else(|| Some("case".into())),
+        Expr::Exists { .. } => Some("exists".into()),
+        Expr::Subquery(query) => query_names(query).into_iter().next().flatten(),
+        Expr::Array(_) => Some("array".into()),
+        Expr::Extract { .. } => Some("extract".into()),
+        Expr::Position { .. } => Some("position".into()),
+        Expr::Substring { .. } => Some("substring".into()),
+        Expr::Trim { .. } => Some("btrim".into()),
+        Expr::Ceil { .. } => Some("ceil".into()),
+        Expr::Floor { .. } => Some("floor".into()),
+        Expr::Interval(_) => Some("interval".into()),
+        _ => None,
+    }
+}
+
+fn last_part(name: &ObjectName) -> Option<String> {
+    let ident = name.0.last()?.as_ident()?;
+    expression_name(&Expr::Identifier(ident.clone()))
+}
+
+/// The catalog's short name of a type: `NUMERIC(15,2)` is `numeric`, `BIGINT` is `int8`.
+fn type_name(sql: &str) -> String {
+    let sql = sql.to_lowercase();
+    let base = sql.split(['(', ' ']).next().unwrap_or_default();
+    match base {
+        "int" | "integer" => "int4",
+        "bigint" => "int8",
+        "smallint" => "int2",
+        "boolean" => "bool",
+        "real" => "float4",
+        "double" | "float" => "float8",
+        "decimal" | "dec" => "numeric",
+        "character" | "char" if sql.contains("varying") => "varchar",
+        "character" | "char" => "bpchar",
+        "timestamp" if sql.contains("with time zone") => "timestamptz",
+        other => other,
+    }
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::sql::parser::DFParser;
+
+    #[test]
+    fn columns_are_named_as_postgresql_names_them() {
+        let cases = [
+            ("select 1", vec!["?column?"]),
+            ("select count(*), sum(a) as Total, t.B", vec!["count", "total", "b"]),
+            ("select a::text, '1'::bigint, 1 + 2", vec!["a", "int8", "?column?"]),
+            ("select case when a then b else c end, case when a then 1 end", vec!["c", "case"]),
+            ("select a union select b", vec!["a"]),
+            ("select max(x), * from t", vec!["max"]),
+            ("select (select count(*) from t), exists (select 1)", vec!["count", "exists"]),
+        ];
+        for (sql, names) in cases {
+            let statement = DFParser::parse_sql(sql).unwrap().pop_front().unwrap();
+            let found: Vec<String> = column_names(&statement).into_iter().flatten().collect();
+            assert_eq!(found, names, "{sql}");
+        }
+    }
+}

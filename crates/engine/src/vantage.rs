@@ -1,0 +1,163 @@
+//! From where a statement looks at the world.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
+use datafusion::common::{DataFusionError, Result, exec_err};
+use datafusion::config::ConfigOptions;
+use datafusion::prelude::SessionConfig;
+use forebay_catalog::Snapshot;
+
+use crate::EngineError;
+
+/// What functions and system views may know about the session that asks.
+///
+/// It travels inside DataFusion's configuration, the only thing that both planning and running
+/// functions are handed.
+#[derive(Debug, Clone)]
+pub struct SessionFacts {
+    /// The session's process id, as `pg_backend_pid()` shows it.
+    pub pid: i32,
+    /// The database name that the client connected with.
+    pub database: String,
+    /// The role whose rights are in force (`current_user`).
+    pub current_user: String,
+    /// The role that `SET SESSION AUTHORIZATION` chose, or that logged in (`session_user`).
+    pub session_user: String,
+    /// Whether `current_user` is a superuser.
+    pub superuser: bool,
+    /// Schemas in the order in which unqualified names are looked up.
+    pub search_path: Vec<String>,
+    /// Every setting's current value by its lower-case name (`current_setting`).
+    pub settings: Arc<BTreeMap<String, String>>,
+    /// The catalog that this statement sees.
+    pub snapshot: Arc<Snapshot>,
+}
+
+/// A statement's point of view: facts, options, and the time that `now()` gives.
+#[derive(Debug, Clone)]
+pub struct Vantage {
+    pub(crate) config: SessionConfig,
+    pub(crate) facts: Arc<SessionFacts>,
+    pub(crate) transaction_start: DateTime<Utc>,
+}
+
+impl Vantage {
+    /// Combines a session's facts with its DataFusion options (`datafusion.*` settings).
+    ///
+    /// # Errors
+    /// When an option is unknown to DataFusion or its value is invalid.
+    pub fn new(
+        base: &SessionConfig,
+        facts: SessionFacts,
+        options: &[(String, String)],
+        time_zone: &str,
+        transaction_start: DateTime<Utc>,
+    ) -> std::result::Result<Self, EngineError> {
+        let facts = Arc::new(facts);
+        let mut config = base.clone();
+        let target = config.options_mut();
+        for (name, value) in options {
+            target.set(name, value)?;
+        }
+        target.execution.time_zone = Some(time_zone.to_owned());
+        target.catalog.default_schema = crate::catalogs::SEARCH_PATH_SCHEMA.to_owned();
+        target.extensions.insert(FactsExtension(Arc::clone(&facts)));
+        Ok(Self {
+            config,
+            facts,
+            transaction_start,
+        })
+    }
+
+    /// Nobody's point of view on `snapshot`: relations are described the same to everybody.
+    pub(crate) fn nobodys(snapshot: Arc<Snapshot>) -> std::result::Result<Self, EngineError> {
+        let facts = SessionFacts {
+            pid: 0,
+            database: crate::DATABASE.to_owned(),
+            current_user: String::new(),
+            session_user: String::new(),
+            superuser: false,
+            search_path: vec!["public".to_owned()],
+            settings: Arc::new(BTreeMap::new()),
+            snapshot,
+        };
+        let config = crate::EngineConfig::default().session_config();
+        Self::new(&config, facts, &[], "UTC", Utc::now())
+    }
+
+    /// The same point of view in a transaction that began at `transaction_start`.
+    #[must_use]
+    pub fn at(&self, transaction_start: DateTime<Utc>) -> Self {
+        Self {
+            transaction_start,
+            ..self.clone()
+        }
+    }
+
+    /// The facts that this vantage was made from.
+    #[must_use]
+    pub fn facts(&self) -> &SessionFacts {
+        &self.facts
+    }
+
+    /// The same point of view with unqualified names looked up in `search_path`.
+    pub(crate) fn with_search_path(&self, search_path: &[String]) -> Self {
+        let mut facts = (*self.facts).clone();
+        facts.search_path = search_path.to_vec();
+        let facts = Arc::new(facts);
+        let mut config = self.config.clone();
+        config
+            .options_mut()
+            .extensions
+            .insert(FactsExtension(Arc::clone(&facts)));
+        Self {
+            config,
+            facts,
+            transaction_start: self.transaction_start,
+        }
+    }
+}
+
+/// Reads the facts back from the options that a function or a system view is called with.
+pub(crate) fn facts(options: &ConfigOptions) -> Result<&Arc<SessionFacts>> {
+    match options.extensions.get::<FactsExtension>() {
+        Some(extension) => Ok(&extension.0),
+        None => exec_err!("this function needs a session"),
+    }
+}
+
+#[derive(Debug, Clone)]
+struct FactsExtension(Arc<SessionFacts>);
+
+impl ConfigExtension for FactsExtension {
+    const PREFIX: &'static str = "forebay_session";
+}
+
+impl ExtensionOptions for FactsExtension {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn cloned(&self) -> Box<dyn ExtensionOptions> {
+        Box::new(self.clone())
+    }
+
+    fn set(&mut self, key: &str, _value: &str) -> Result<()> {
+        Err(DataFusionError::Configuration(format!(
+            "parameter \"{}.{key}\" cannot be changed",
+            Self::PREFIX
+        )))
+    }
+
+    fn entries(&self) -> Vec<ConfigEntry> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,247 @@
+//! The command line: what can be asked for, and the help that explains it.
+//!
+//! The flags of `serve` are not written here: they are made from the table of settings in
+//! [`crate::config`].
+
+use crate::config::Flags;
+use clap::{Args, Parser, Subcommand};
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+const MAIN_EXAMPLES: &str = "\
+Examples:
+  Serve sample data, then ask for it from another terminal:
+      forebay serve --sample tpch
+      psql -h localhost forebay
+
+  Serve your own files, each as a table named after it:
+      forebay serve sales.parquet customers.csv events/
+
+  See what a configuration comes to, and where each value is from:
+      forebay config --config forebay.toml
+
+`forebay COMMAND --help` tells more about each command.";
+
+/// Forebay serves Parquet, CSV and JSON files as SQL tables to many people at once.
+///
+/// It speaks the PostgreSQL protocol, so psql and every other PostgreSQL client can talk to it.
+#[derive(Debug, Parser)]
+#[command(name = "forebay", version, after_help = MAIN_EXAMPLES, max_term_width = 100)]
+#[command(disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a server on files and folders
+    #[command(long_about = SERVE_ABOUT, after_help = SERVE_EXAMPLES)]
+    Serve(Flags),
+
+    /// Print the effective configuration, and where each value came from
+    #[command(long_about = CONFIG_ABOUT)]
+    Config(Flags),
+
+    /// Make TPC-H sample data
+    #[command(subcommand)]
+    Tpch(TpchCommand),
+
+    /// Measure the server, alone or beside others
+    #[command(subcommand)]
+    Bench(BenchCommand),
+}
+
+const SERVE_ABOUT: &str = "\
+Start a server on files and folders.
+
+Each PATH is a file or a folder of Parquet, CSV or newline-delimited JSON, also with nested \
+key=value folders, and becomes a table in the schema public, named after it. The server runs until \
+it gets SIGINT (Ctrl-C) or SIGTERM; a second one stops it at once.
+
+Every option can also be set by the environment variable beside it, or by a key of the same name \
+(pg-listen or pg_listen) in the TOML file that --config names. The command line wins over the \
+environment, and the environment over the file.";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  forebay serve --sample tpch
+  forebay serve sales.parquet events/ --pg-listen 0.0.0.0:5433
+  FOREBAY_LOG=debug forebay serve --config /etc/forebay.toml";
+
+const CONFIG_ABOUT: &str = "\
+Print the effective configuration, and where each value came from.
+
+It takes the options of `forebay serve`, reads the same environment and file, and starts nothing. \
+What it prints is a TOML file that --config takes.";
+
+#[derive(Debug, Subcommand)]
+pub enum TpchCommand {
+    /// Write the eight TPC-H tables as Parquet files
+    ///
+    /// The files are OUT/<table>/part-<n>.parquet. They are made in a folder beside OUT that takes
+    /// its name at the end, so that OUT is there completely or not at all. If OUT holds complete
+    /// data of this scale already, nothing is done.
+    #[command(after_help = GENERATE_EXAMPLES)]
+    Generate {
+        /// How much: 1 is about a gigabyte as text and 6 million line items; fractions work too
+        #[arg(long, value_name = "N", value_parser = crate::tpch::parse_scale)]
+        scale: f64,
+
+        /// The folder to make
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+
+        /// Files per table (nation and region always have one) [default: as many as keep each file
+        /// below about 250 MB]
+        #[arg(long, value_name = "N", value_parser = parse_count)]
+        parts: Option<usize>,
+    },
+}
+
+const GENERATE_EXAMPLES: &str = "\
+Examples:
+  forebay tpch generate --scale 1 --out tpch-1
+  forebay tpch generate --scale 100 --out /data/tpch-100 --parts 32";
+
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Run the 22 TPC-H queries through a server and print their times
+    #[command(after_help = BENCH_EXAMPLES)]
+    Tpch(BenchTpch),
+}
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  forebay bench tpch --data tpch-1 --iterations 5
+  forebay bench tpch --data tpch-1 --iterations 5 --against datafusion --against duckdb
+  forebay bench tpch --data tpch-1 --iterations 5 --against pg:postgres://me@db.example/tpch";
+
+/// What `forebay bench tpch` was asked to do.
+#[derive(Debug, Args)]
+pub struct BenchTpch {
+    /// The folder that `forebay tpch generate` has made
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+
+    /// How often each query runs; the first run of each is not counted
+    #[arg(long, value_name = "N", default_value = "5", value_parser = parse_count)]
+    pub iterations: usize,
+
+    /// A peer that runs the same queries on the same files, for a ratio; may be given more than once:
+    /// duckdb, datafusion (in this process), or pg:URL (a PostgreSQL server that has the tables)
+    #[arg(long, value_name = "PEER")]
+    pub against: Vec<Peer>,
+}
+
+/// Somebody to be measured against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    /// DuckDB, driven by the Python program in `bench/`.
+    DuckDb,
+    /// The same DataFusion in this process, without a server.
+    DataFusion,
+    /// A server that speaks PostgreSQL's protocol, by its connection URL.
+    Postgres(String),
+}
+
+impl FromStr for Peer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "duckdb" => Ok(Peer::DuckDb),
+            "datafusion" => Ok(Peer::DataFusion),
+            _ => match text.strip_prefix("pg:") {
+                Some(url) if !url.is_empty() => Ok(Peer::Postgres(url.to_owned())),
+                _ => Err("a peer is duckdb, datafusion or pg:URL".to_owned()),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::DuckDb => f.pad("duckdb"),
+            Peer::DataFusion => f.pad("datafusion"),
+            // Without the URL: it may hold a password.
+            Peer::Postgres(_) => f.pad("postgres"),
+        }
+    }
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=10_000) => Ok(count),
+        _ => Err("must be a whole number from 1 to 10000".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn reads_a_bench_with_two_peers() {
+        let line = "forebay bench tpch --data d --iterations 3 --against duckdb --against pg:h/d";
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        let Command::Bench(BenchCommand::Tpch(options)) = cli.command else {
+            panic!("read something else: {cli:?}");
+        };
+        assert_eq!(options.iterations, 3);
+        assert_eq!(
+            options.against,
+            [Peer::DuckDb, Peer::Postgres("h/d".into())]
+        );
+    }
+
+    #[test]
+    fn reads_a_generate() {
+        let line = "forebay tpch generate --scale 0.1 --out d --parts 4";
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        let Command::Tpch(TpchCommand::Generate { scale, out, parts }) = cli.command else {
+            panic!("read something else: {cli:?}");
+        };
+        assert_eq!((scale, out, parts), (0.1, PathBuf::from("d"), Some(4)));
+    }
+
+    #[test]
+    fn bad_values_say_what_is_allowed() {
+        for (line, wanted) in [
+            (
+                "bench tpch --data d --against mysql",
+                "duckdb, datafusion or pg:URL",
+            ),
+            ("bench tpch --data d --iterations 0", "from 1 to 10000"),
+            ("tpch generate --out d --scale many", "from 0.001 to 100000"),
+            ("tpch generate --out d --scale 0", "from 0.001 to 100000"),
+        ] {
+            let args = std::iter::once("forebay").chain(line.split(' '));
+            let message = Cli::try_parse_from(args).unwrap_err().to_string();
+            assert!(message.contains(wanted), "{line}: {message}");
+        }
+    }
+
+    #[test]
+    fn help_names_every_setting_with_its_environment_variable() {
+        let mut command = Cli::command();
+        let serve = command.find_subcommand_mut("serve").unwrap();
+        let help = serve.render_long_help().to_string();
+        for wanted in [
+            "--pg-listen <ADDRESS>",
+            "FOREBAY_PG_LISTEN",
+            "127.0.0.1:5432",
+            "PATH",
+        ] {
+            assert!(help.contains(wanted), "{wanted} is not in:\n{help}");
+        }
+    }
+}

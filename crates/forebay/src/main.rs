@@ -1,0 +1,43 @@
+//! `forebay`: the command line, the configuration, and the wiring of all the rooms into a server.
+
+mod bench;
+mod cli;
+mod config;
+mod serve;
+mod tpch;
+
+use clap::Parser;
+use cli::{BenchCommand, Cli, Command, TpchCommand};
+use std::process::ExitCode;
+
+/// Plans and batches are allocated on one thread and freed on another; `docs/benchmarks.md` has
+/// the comparison with the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("forebay: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Serve(flags) => serve::run(config::load(&flags)?.config),
+        Command::Config(flags) => print_config(&config::load(&flags)?),
+        Command::Tpch(TpchCommand::Generate { scale, out, parts }) => {
+            tpch::generate(scale, &out, parts, true)
+        }
+        Command::Bench(BenchCommand::Tpch(options)) => bench::tpch(&options),
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "printing is what this command is for")]
+fn print_config(effective: &config::Effective) -> anyhow::Result<()> {
+    print!("{effective}");
+    Ok(())
+}

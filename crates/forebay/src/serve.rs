@@ -1,0 +1,206 @@
+//! `forebay serve`: from a configuration to a running server, and back down.
+#![allow(clippy::print_stdout, reason = "the operator reads what is served here")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use forebay_engine::EngineConfig;
+use forebay_server::{Server, ServerConfig};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Sample};
+
+/// Threads of the network runtime. It only moves bytes and decides who may run, so a few
+/// threads keep up with thousands of connections.
+const NETWORK_THREADS: usize = 2;
+
+/// Scale factor of `--sample tpch`.
+const SAMPLE_SCALE: &str = "0.1";
+
+/// How long sessions may take to end once they have been told to.
+const TERMINATION_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Serves until it is told to stop.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    start_logging(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(NETWORK_THREADS)
+        .thread_name("network")
+        .enable_all()
+        .build()
+        .context("cannot start the network runtime")?;
+    let result = runtime.block_on(serve(config));
+    // A statement that does not stop in time must not keep the process alive.
+    runtime.shutdown_background();
+    result
+}
+
+fn start_logging(filter: &str) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .with_context(|| format!("invalid log filter \"{filter}\""))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    Ok(())
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let started = Instant::now();
+    // First of all, so that a signal during start-up is not lost.
+    let mut signals = Signals::listen()?;
+    let listener = listen(&config).await?;
+    let server = open(&config).await?;
+    let mut paths = config.paths.clone();
+    if let Some(Sample::Tpch) = config.sample {
+        paths.push(sample(&config.data_dir)?);
+    }
+    let tables = serve_paths(&server, &paths).await;
+    let address = listener.local_addr()?;
+    println!("Forebay {}", env!("CARGO_PKG_VERSION"));
+    println!("  data directory  {}", config.data_dir.display());
+    println!("  tables          {}", summary(&tables));
+    println!("  PostgreSQL      {address}   (psql -h {} -p {})", address.ip(), address.port());
+    println!("Ready after {:.1} s. Ctrl-C stops it.", started.elapsed().as_secs_f64());
+    let stop = CancellationToken::new();
+    let limits = forebay_postgres::Limits {
+        max_message_bytes: config.max_message_size_bytes,
+    };
+    let accepting = tokio::spawn(forebay_postgres::serve(
+        server.clone(),
+        listener,
+        limits,
+        stop.clone(),
+    ));
+    signals.next().await;
+    stop.cancel();
+    accepting.await?;
+    shut_down(&server, &config, &mut signals).await;
+    Ok(())
+}
+
+async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(config.pg_listen).await.with_context(|| {
+        format!(
+            "cannot listen on {} for PostgreSQL's clients; choose another address with --pg-listen",
+            config.pg_listen
+        )
+    })
+}
+
+async fn open(config: &Config) -> anyhow::Result<Server> {
+    let bootstrap_role = whoami::username().context("cannot tell which user starts the server")?;
+    let server_config = ServerConfig {
+        bootstrap_role,
+        max_connections: config.max_connections,
+        engine: EngineConfig {
+            target_partitions: Some(config.target_partitions),
+            batch_size: Some(config.batch_size),
+            query_threads: None,
+        },
+    };
+    match Server::open(&config.data_dir, server_config).await {
+        Ok(server) => Ok(server),
+        Err(error) => {
+            let more = [error.detail, error.hint].into_iter().flatten();
+            let more: String = more.map(|text| format!("\n  {text}")).collect();
+            bail!("cannot open {}: {}{more}", config.data_dir.display(), error.message)
+        }
+    }
+}
+
+/// Makes the sample data if it is not there yet. A process of its own does it, because the
+/// generator keeps a large text in memory that a server has no use for.
+fn sample(data_dir: &Path) -> anyhow::Result<PathBuf> {
+    let out = data_dir.join("sample").join("tpch");
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let status = Command::new(program)
+        .args(["tpch", "generate", "--scale", SAMPLE_SCALE, "--out"])
+        .arg(&out)
+        .status()
+        .context("cannot start the generator of the sample data")?;
+    if !status.success() {
+        bail!("the sample data could not be made in {}", out.display());
+    }
+    Ok(out)
+}
+
+/// Serves every path; says which are not served, and why.
+async fn serve_paths(server: &Server, paths: &[PathBuf]) -> Vec<String> {
+    let mut tables = Vec::new();
+    for path in paths {
+        for result in server.serve_path(path).await {
+            match result {
+                Ok(name) => tables.push(name),
+                Err(error) => {
+                    let detail = error.detail.map(|d| format!(" ({d})")).unwrap_or_default();
+                    eprintln!("forebay: not served: {}: {}{detail}", path.display(), error.message);
+                }
+            }
+        }
+    }
+    tables
+}
+
+fn summary(tables: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let mut text = match tables {
+        [] => return "none on the command line".to_owned(),
+        tables => format!("{} ({}", tables.len(), tables[..tables.len().min(SHOWN)].join(", ")),
+    };
+    text += if tables.len() > SHOWN { ", …)" } else { ")" };
+    text
+}
+
+/// Lets running statements finish, then cancels them, then closes the catalog.
+async fn shut_down(server: &Server, config: &Config, signals: &mut Signals) {
+    server.begin_shutdown();
+    let open = server.session_count();
+    if open > 0 {
+        println!(
+            "Stopping: {open} sessions are open; running statements have {} to finish.",
+            humantime::format_duration(config.shutdown_grace)
+        );
+    }
+    tokio::select! {
+        () = server.sessions_closed() => {}
+        () = tokio::time::sleep(config.shutdown_grace) => terminate(server).await,
+        () = signals.next() => {
+            println!("Stopping at once.");
+            terminate(server).await;
+        }
+    }
+    server.close().await;
+    println!("Stopped.");
+}
+
+async fn terminate(server: &Server) {
+    server.terminate_sessions();
+    let _ = tokio::time::timeout(TERMINATION_PATIENCE, server.sessions_closed()).await;
+}
+
+/// The signals that stop a server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

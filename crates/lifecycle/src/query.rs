@@ -1,0 +1,396 @@
+//! One query: who asked what, and what became of it.
+
+use crate::{QueryId, QueryState};
+use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::Mutex;
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// The SQLSTATE of a query that ended because it was cancelled: PostgreSQL's `query_canceled`.
+pub const SQLSTATE_CANCELLED: &str = "57014";
+
+/// How many events a timeline keeps. A cursor that is fetched for days must not grow without bound;
+/// the event of the end is kept in any case.
+const TIMELINE_MAX_EVENTS: usize = 256;
+
+/// Most statements have four to seven events, so that one allocation holds them.
+const TIMELINE_FIRST_CAPACITY: usize = 8;
+
+/// What is known about a query when it is registered. It never changes.
+///
+/// Texts are shared ([`Arc<str>`]) because a session gives the same ones to each of its statements,
+/// and registering must not copy them.
+#[derive(Debug, Clone)]
+pub struct NewQuery {
+    /// The session's number, which is also its backend process id for PostgreSQL clients.
+    pub session_id: i32,
+    /// The front end it came through, for example `postgres`.
+    pub protocol: &'static str,
+    /// The client's address and port, or `local`.
+    pub client_address: Arc<str>,
+    /// The name that the client gave itself; may be empty.
+    pub application_name: Arc<str>,
+    /// The role that logged in.
+    pub role: Arc<str>,
+    /// The role in force, after `SET ROLE` or `SET SESSION AUTHORIZATION`.
+    pub effective_role: Arc<str>,
+    /// The database that the session is connected to.
+    pub database: Arc<str>,
+    /// The statement's text as the client sent it.
+    pub statement: Arc<str>,
+    /// The kind of statement as its command tag begins, for example `SELECT`.
+    pub statement_type: &'static str,
+}
+
+impl Default for NewQuery {
+    /// A query of nobody about nothing, to fill in from.
+    fn default() -> Self {
+        NewQuery {
+            session_id: 0,
+            protocol: "",
+            client_address: Arc::default(),
+            application_name: Arc::default(),
+            role: Arc::default(),
+            effective_role: Arc::default(),
+            database: Arc::default(),
+            statement: Arc::default(),
+            statement_type: "",
+        }
+    }
+}
+
+/// How a query ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// With everything that was asked for.
+    Finished,
+    /// With an error.
+    Exception {
+        /// The five characters that name the error to programs.
+        sqlstate: String,
+        /// The message that names it to people.
+        message: String,
+    },
+    /// Because somebody wanted it to end, or because its client went away.
+    Cancelled {
+        /// Who or what ended it, as a sentence without a full stop.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// The final state that this outcome means.
+    pub const fn state(&self) -> QueryState {
+        match self {
+            Outcome::Finished => QueryState::Finished,
+            Outcome::Exception { .. } => QueryState::Exception,
+            Outcome::Cancelled { .. } => QueryState::Cancelled,
+        }
+    }
+}
+
+/// Something that happened to a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimelineEvent {
+    /// What happened.
+    pub label: Cow<'static, str>,
+    /// When, in microseconds since the query was registered.
+    pub at_micros: u64,
+}
+
+/// A query's book-keeping. It is shared: by the statement that runs, by the registry, by the log and
+/// by everyone who looks.
+pub struct Query {
+    id: QueryId,
+    info: NewQuery,
+    started_at: DateTime<Utc>,
+    /// The clock of the timeline. The wall clock may jump, this one does not.
+    started: Instant,
+    finalized: AtomicBool,
+    book: Mutex<Book>,
+}
+
+/// The part of a query that changes.
+struct Book {
+    state: QueryState,
+    pending_reason: Option<Cow<'static, str>>,
+    timeline: Vec<TimelineEvent>,
+    end: Option<(Duration, Outcome)>,
+}
+
+impl Query {
+    pub(crate) fn new(info: NewQuery) -> Self {
+        let mut timeline = Vec::with_capacity(TIMELINE_FIRST_CAPACITY);
+        timeline.push(TimelineEvent {
+            label: "Registered".into(),
+            at_micros: 0,
+        });
+        Query {
+            id: QueryId::random(),
+            info,
+            started_at: Utc::now(),
+            started: Instant::now(),
+            finalized: AtomicBool::new(false),
+            book: Mutex::new(Book {
+                state: QueryState::Created,
+                pending_reason: None,
+                timeline,
+                end: None,
+            }),
+        }
+    }
+
+    /// The query's name.
+    pub fn id(&self) -> QueryId {
+        self.id
+    }
+
+    /// Who asked what.
+    pub fn info(&self) -> &NewQuery {
+        &self.info
+    }
+
+    /// The state now.
+    pub fn state(&self) -> QueryState {
+        self.book.lock().state
+    }
+
+    /// What a pending query waits for; nothing in every other state.
+    pub fn pending_reason(&self) -> Option<Cow<'static, str>> {
+        self.book.lock().pending_reason.clone()
+    }
+
+    /// When it was registered, by the wall clock.
+    pub fn started_at(&self) -> DateTime<Utc> {
+        self.started_at
+    }
+
+    /// When it ended, by the wall clock of its start; nothing while it lives. It is the start plus
+    /// the measured duration, so that it is never before the start.
+    pub fn ended_at(&self) -> Option<DateTime<Utc>> {
+        let (duration, _) = self.book.lock().end.clone()?;
+        Some(self.started_at + TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX))
+    }
+
+    /// How long it has lived: until now, or until its end.
+    pub fn duration(&self) -> Duration {
+        match &self.book.lock().end {
+            Some((duration, _)) => *duration,
+            None => self.started.elapsed(),
+        }
+    }
+
+    /// How it ended; nothing while it lives.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.book
+            .lock()
+            .end
+            .as_ref()
+            .map(|(_, outcome)| outcome.clone())
+    }
+
+    /// The error or the reason of the cancellation of a query that ended so.
+    pub fn error(&self) -> Option<String> {
+        match self.outcome()? {
+            Outcome::Finished => None,
+            Outcome::Exception { message, .. } => Some(message),
+            Outcome::Cancelled { reason } => Some(reason),
+        }
+    }
+
+    /// The SQLSTATE that goes with [`Query::error`].
+    pub fn sqlstate(&self) -> Option<String> {
+        match self.outcome()? {
+            Outcome::Finished => None,
+            Outcome::Exception { sqlstate, .. } => Some(sqlstate),
+            Outcome::Cancelled { .. } => Some(SQLSTATE_CANCELLED.to_owned()),
+        }
+    }
+
+    /// What happened so far, oldest first.
+    pub fn timeline(&self) -> Vec<TimelineEvent> {
+        self.book.lock().timeline.clone()
+    }
+
+    /// Notes on the timeline that something happened now. Ignored once the query has ended.
+    pub fn event(&self, label: impl Into<Cow<'static, str>>) {
+        let mut book = self.book.lock();
+        if !book.state.is_final() {
+            book.note(self.started.elapsed(), label.into());
+        }
+    }
+
+    /// The query waits from now on; `reason` says for what. False, and nothing changed, if it has
+    /// ended meanwhile.
+    pub fn set_pending(&self, reason: impl Into<Cow<'static, str>>) -> bool {
+        let reason = reason.into();
+        self.go_to(QueryState::Pending, Some(reason))
+    }
+
+    /// The query runs from now on. False, and nothing changed, if it has ended meanwhile.
+    pub fn set_running(&self) -> bool {
+        self.go_to(QueryState::Running, None)
+    }
+
+    fn go_to(&self, next: QueryState, pending_reason: Option<Cow<'static, str>>) -> bool {
+        let mut book = self.book.lock();
+        if !book.state.may_become(next) {
+            // An end that comes first is everyday life: somebody cancelled. The rest is a mistake.
+            debug_assert!(
+                book.state.is_final(),
+                "query {} is {} already",
+                self.id,
+                book.state
+            );
+            return false;
+        }
+        let label = match &pending_reason {
+            Some(reason) => Cow::Owned(format!("Pending: {reason}")),
+            None => Cow::Borrowed("Running"),
+        };
+        book.note(self.started.elapsed(), label);
+        book.state = next;
+        book.pending_reason = pending_reason;
+        true
+    }
+
+    /// Ends the query. True for exactly one caller, whatever the others do at the same moment.
+    pub(crate) fn finalize(&self, outcome: Outcome) -> bool {
+        if self.finalized.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        let mut book = self.book.lock();
+        let duration = self.started.elapsed();
+        book.state = outcome.state();
+        book.pending_reason = None;
+        book.timeline.push(TimelineEvent {
+            label: end_label(&outcome).into(),
+            at_micros: whole_micros(duration),
+        });
+        book.end = Some((duration, outcome));
+        true
+    }
+}
+
+impl Book {
+    fn note(&mut self, since_start: Duration, label: Cow<'static, str>) {
+        if self.timeline.len() < TIMELINE_MAX_EVENTS {
+            self.timeline.push(TimelineEvent {
+                label,
+                at_micros: whole_micros(since_start),
+            });
+        }
+    }
+}
+
+fn end_label(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Finished => "Finished",
+        Outcome::Exception { .. } => "Exception",
+        Outcome::Cancelled { .. } => "Cancelled",
+    }
+}
+
+fn whole_micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl fmt::Debug for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Query")
+            .field("id", &self.id)
+            .field("state", &self.state())
+            .field("statement", &self.info.statement)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(query: &Query) -> Vec<String> {
+        query
+            .timeline()
+            .into_iter()
+            .map(|event| event.label.into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn a_life_with_a_wait_and_a_step_aside() {
+        let query = Query::new(NewQuery::default());
+        assert_eq!(query.state(), QueryState::Created);
+        assert!(query.set_pending("a slot of pg_default"));
+        assert_eq!(
+            query.pending_reason().as_deref(),
+            Some("a slot of pg_default")
+        );
+        assert!(query.set_running());
+        assert_eq!(query.pending_reason(), None);
+        query.event("Planned");
+        assert!(query.set_pending("memory of pg_default"));
+        assert!(query.set_running());
+        assert!(query.finalize(Outcome::Finished));
+        assert_eq!(
+            labels(&query),
+            [
+                "Registered",
+                "Pending: a slot of pg_default",
+                "Running",
+                "Planned",
+                "Pending: memory of pg_default",
+                "Running",
+                "Finished",
+            ]
+        );
+        assert!(query.timeline().is_sorted_by_key(|event| event.at_micros));
+    }
+
+    #[test]
+    fn an_end_is_the_end() {
+        let query = Query::new(NewQuery::default());
+        assert_eq!((query.ended_at(), query.outcome()), (None, None));
+        let outcome = Outcome::Cancelled {
+            reason: "the client asked".into(),
+        };
+        assert!(query.finalize(outcome.clone()));
+        assert!(!query.finalize(Outcome::Finished));
+
+        query.event("too late");
+        assert!(!query.set_running());
+        assert!(!query.set_pending("anything"));
+
+        assert_eq!(query.state(), QueryState::Cancelled);
+        assert_eq!(query.outcome(), Some(outcome));
+        assert_eq!(query.error().as_deref(), Some("the client asked"));
+        assert_eq!(query.sqlstate().as_deref(), Some("57014"));
+        assert_eq!(labels(&query), ["Registered", "Cancelled"]);
+        assert!(query.ended_at().unwrap() >= query.started_at());
+        assert_eq!(query.duration(), query.duration());
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "is RUNNING already")]
+    fn running_twice_is_a_mistake() {
+        let query = Query::new(NewQuery::default());
+        query.set_running();
+        query.set_running();
+    }
+
+    #[test]
+    fn a_timeline_is_bounded_and_keeps_the_end() {
+        let query = Query::new(NewQuery::default());
+        for _ in 0..10 * TIMELINE_MAX_EVENTS {
+            query.event("Fetched");
+        }
+        query.finalize(Outcome::Finished);
+        let labels = labels(&query);
+        assert_eq!(labels.len(), TIMELINE_MAX_EVENTS + 1);
+        assert_eq!(labels.last().unwrap(), "Finished");
+    }
+}

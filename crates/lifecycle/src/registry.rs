@@ -1,0 +1,476 @@
+//! The registry: every query that is not archived yet, and the one door to those that are.
+
+use crate::log::QueryLog;
+use crate::{NewQuery, Outcome, Query, QueryId, QueryState};
+use dashmap::DashMap;
+use std::collections::HashSet;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How many ended queries are kept when nobody says otherwise.
+pub const DEFAULT_QUERY_LOG_SIZE: usize = 200;
+
+/// All queries of a server. Clones share the same queries.
+#[derive(Clone)]
+pub struct Registry(Arc<Shared>);
+
+struct Shared {
+    /// Sharded, so that statements do not wait for each other to register.
+    living: DashMap<QueryId, Arc<Query>>,
+    log: QueryLog,
+    totals: Totals,
+}
+
+#[derive(Default)]
+struct Totals {
+    registered: AtomicU64,
+    finished: AtomicU64,
+    exception: AtomicU64,
+    cancelled: AtomicU64,
+}
+
+/// Nobody knows such a query: it never existed, or somebody else has ended it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("Invalid or unknown query handle: {0}")]
+pub struct UnknownQuery(pub QueryId);
+
+/// How many queries there are and were since the server started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Ever registered.
+    pub registered: u64,
+    /// In the registry now.
+    pub in_flight: u64,
+    /// In the query log now.
+    pub logged: u64,
+    /// Ever ended as [`QueryState::Finished`].
+    pub finished: u64,
+    /// Ever ended as [`QueryState::Exception`].
+    pub exception: u64,
+    /// Ever ended as [`QueryState::Cancelled`].
+    pub cancelled: u64,
+}
+
+/// All queries at one moment; each is in exactly one of the two lists.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// Those in the registry, oldest first.
+    pub in_flight: Vec<Arc<Query>>,
+    /// Those only in the query log, newest first.
+    pub completed: Vec<Arc<Query>>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Registry::new(DEFAULT_QUERY_LOG_SIZE)
+    }
+}
+
+impl Registry {
+    /// An empty registry whose log keeps the last `query_log_size` queries.
+    pub fn new(query_log_size: usize) -> Self {
+        Registry(Arc::new(Shared {
+            living: DashMap::new(),
+            log: QueryLog::new(query_log_size),
+            totals: Totals::default(),
+        }))
+    }
+
+    /// Gives the query an id and makes it visible to everyone. Keep the guard as long as the
+    /// statement lives.
+    pub fn register(&self, info: NewQuery) -> RegisteredQuery {
+        let query = Arc::new(Query::new(info));
+        let before = self.0.living.insert(query.id(), Arc::clone(&query));
+        debug_assert!(before.is_none(), "two queries with the id {}", query.id());
+        self.0.totals.registered.fetch_add(1, Ordering::Relaxed);
+        RegisteredQuery {
+            query,
+            registry: self.clone(),
+        }
+    }
+
+    /// Ends the query: fixes its state and end time, puts it into the log, and takes it out of the
+    /// registry.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownQuery`] if there is no such query, or if somebody else has ended it or is about to.
+    pub fn unregister(&self, id: &QueryId, outcome: Outcome) -> Result<(), UnknownQuery> {
+        // The reference into the map must be gone before `close` removes from it.
+        let query = self.0.living.get(id).map(|entry| Arc::clone(&entry));
+        self.close(&query.ok_or(UnknownQuery(*id))?, outcome)
+    }
+
+    fn close(&self, query: &Arc<Query>, outcome: Outcome) -> Result<(), UnknownQuery> {
+        let state = outcome.state();
+        if !query.finalize(outcome) {
+            return Err(UnknownQuery(query.id()));
+        }
+        self.0.totals.of(state).fetch_add(1, Ordering::Relaxed);
+        self.archive(query);
+        Ok(())
+    }
+
+    fn archive(&self, query: &Arc<Query>) {
+        // In this order: whoever misses it in the registry then finds it in the log.
+        self.0.log.push(Arc::clone(query));
+        self.0.living.remove(&query.id());
+    }
+
+    /// The query with this id, whether it lives or is in the log.
+    pub fn get(&self, id: &QueryId) -> Option<Arc<Query>> {
+        // In this order, and no other: see `archive`.
+        let living = self.0.living.get(id).map(|entry| Arc::clone(&entry));
+        living.or_else(|| self.0.log.get(id))
+    }
+
+    /// The queries in the registry, oldest first.
+    pub fn in_flight(&self) -> Vec<Arc<Query>> {
+        let mut queries: Vec<_> = self
+            .0
+            .living
+            .iter()
+            .map(|entry| Arc::clone(entry.value()))
+            .collect();
+        queries.sort_by_key(|query| (query.started_at(), query.id()));
+        queries
+    }
+
+    /// The queries in the log, newest first. One that is just leaving the registry is in
+    /// [`Registry::in_flight`] too; ask [`Registry::all`] to see each once.
+    pub fn completed(&self) -> Vec<Arc<Query>> {
+        self.0.log.list()
+    }
+
+    /// All queries, each exactly once.
+    pub fn all(&self) -> Listing {
+        // The registry first: what has left it by then is in the log already.
+        let in_flight = self.in_flight();
+        let listed: HashSet<QueryId> = in_flight.iter().map(|query| query.id()).collect();
+        let mut completed = self.completed();
+        completed.retain(|query| !listed.contains(&query.id()));
+        Listing {
+            in_flight,
+            completed,
+        }
+    }
+
+    /// How many queries there are and were. The numbers are read one after the other, so while
+    /// statements run they need not add up.
+    pub fn counters(&self) -> Counters {
+        let totals = &self.0.totals;
+        Counters {
+            registered: totals.registered.load(Ordering::Relaxed),
+            in_flight: self.0.living.len() as u64,
+            logged: self.0.log.len() as u64,
+            finished: totals.finished.load(Ordering::Relaxed),
+            exception: totals.exception.load(Ordering::Relaxed),
+            cancelled: totals.cancelled.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Totals {
+    fn of(&self, state: QueryState) -> &AtomicU64 {
+        match state {
+            QueryState::Finished => &self.finished,
+            QueryState::Exception => &self.exception,
+            QueryState::Cancelled => &self.cancelled,
+            QueryState::Created | QueryState::Pending | QueryState::Running => {
+                unreachable!("no outcome means {state}")
+            }
+        }
+    }
+}
+
+/// The statement's hold on its registered query.
+///
+/// Dropping it ends the query as cancelled, unless somebody has ended it before: so a query whose
+/// statement panics, or whose client vanishes, does not stay in the registry for ever.
+#[must_use = "dropping this ends the query as cancelled"]
+pub struct RegisteredQuery {
+    query: Arc<Query>,
+    registry: Registry,
+}
+
+impl RegisteredQuery {
+    /// The query itself, to share with those who outlive the statement.
+    pub fn query(&self) -> &Arc<Query> {
+        &self.query
+    }
+
+    /// Ends the query.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownQuery`] if somebody else has ended it before.
+    pub fn unregister(self, outcome: Outcome) -> Result<(), UnknownQuery> {
+        self.registry.close(&self.query, outcome)
+    }
+}
+
+impl Deref for RegisteredQuery {
+    type Target = Arc<Query>;
+
+    fn deref(&self) -> &Arc<Query> {
+        &self.query
+    }
+}
+
+impl Drop for RegisteredQuery {
+    fn drop(&mut self) {
+        if self.query.state().is_final() {
+            return;
+        }
+        let reason = if std::thread::panicking() {
+            "the statement panicked"
+        } else {
+            "the statement was given up before its end"
+        };
+        // Losing here means that somebody else has just ended it, which is as good.
+        let _ = self.registry.close(
+            &self.query,
+            Outcome::Cancelled {
+                reason: reason.to_owned(),
+            },
+        );
+    }
+}
+
+impl std::fmt::Debug for RegisteredQuery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("RegisteredQuery").field(&self.query).finish()
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Registry").field(&self.counters()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::AtomicBool;
+    use std::sync::{Barrier, mpsc};
+    use std::thread;
+
+    fn select_one() -> NewQuery {
+        NewQuery {
+            session_id: 7,
+            protocol: "postgres",
+            role: "ada".into(),
+            statement: "SELECT 1".into(),
+            statement_type: "SELECT",
+            ..NewQuery::default()
+        }
+    }
+
+    #[test]
+    fn moves_from_the_registry_to_the_log() {
+        let registry = Registry::default();
+        let query = registry.register(select_one());
+        let id = query.id();
+        assert_eq!(
+            registry.get(&id).unwrap().info().statement.as_ref(),
+            "SELECT 1"
+        );
+        assert_eq!(
+            (registry.in_flight().len(), registry.completed().len()),
+            (1, 0)
+        );
+
+        query.unregister(Outcome::Finished).unwrap();
+        assert_eq!(registry.get(&id).unwrap().state(), QueryState::Finished);
+        assert_eq!(
+            (registry.in_flight().len(), registry.completed().len()),
+            (0, 1)
+        );
+        assert_eq!(
+            registry.counters(),
+            Counters {
+                registered: 1,
+                logged: 1,
+                finished: 1,
+                ..Counters::default()
+            }
+        );
+    }
+
+    #[test]
+    fn an_unknown_id_and_an_ended_query_get_the_same_words() {
+        let registry = Registry::default();
+        let stranger = QueryId::from_halves(1, 2);
+        assert_eq!(
+            registry
+                .unregister(&stranger, Outcome::Finished)
+                .unwrap_err()
+                .to_string(),
+            "Invalid or unknown query handle: 0000000000000001:0000000000000002"
+        );
+
+        let query = registry.register(select_one());
+        let id = query.id();
+        let killed = Outcome::Cancelled {
+            reason: "killed".into(),
+        };
+        registry.unregister(&id, killed.clone()).unwrap();
+        let expected = format!("Invalid or unknown query handle: {id}");
+        assert_eq!(
+            registry
+                .unregister(&id, Outcome::Finished)
+                .unwrap_err()
+                .to_string(),
+            expected
+        );
+        assert_eq!(
+            query.unregister(Outcome::Finished).unwrap_err().to_string(),
+            expected
+        );
+        assert_eq!(registry.get(&id).unwrap().outcome(), Some(killed));
+    }
+
+    #[test]
+    fn one_of_eight_who_close_the_same_query_wins() {
+        for _ in 0..200 {
+            let registry = Registry::default();
+            let query = registry.register(select_one());
+            let id = query.id();
+            let start = Barrier::new(8);
+            let results: Vec<_> = thread::scope(|scope| {
+                let closer = || {
+                    start.wait();
+                    registry
+                        .unregister(&id, Outcome::Finished)
+                        .map_err(|e| e.to_string())
+                };
+                let closers: Vec<_> = (0..8).map(|_| scope.spawn(closer)).collect();
+                closers
+                    .into_iter()
+                    .map(|closer| closer.join().unwrap())
+                    .collect()
+            });
+            drop(query);
+
+            let refused: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+            assert_eq!(
+                refused,
+                vec![format!("Invalid or unknown query handle: {id}"); 7]
+            );
+            let counters = registry.counters();
+            assert_eq!(
+                (counters.finished, counters.cancelled, counters.logged),
+                (1, 0, 1)
+            );
+        }
+    }
+
+    #[test]
+    fn a_dropped_query_is_cancelled() {
+        let registry = Registry::default();
+        let id = registry.register(select_one()).id();
+        let query = registry.get(&id).unwrap();
+        assert_eq!(query.state(), QueryState::Cancelled);
+        assert_eq!(
+            query.error().unwrap(),
+            "the statement was given up before its end"
+        );
+        assert_eq!(registry.counters().in_flight, 0);
+    }
+
+    #[test]
+    fn a_query_whose_statement_panics_is_cancelled() {
+        let registry = Registry::default();
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let query = registry.register(select_one());
+            query.set_running();
+            panic!("a mistake in the statement");
+        }));
+        assert!(result.is_err());
+        let query = &registry.completed()[0];
+        assert_eq!(query.state(), QueryState::Cancelled);
+        assert_eq!(query.error().unwrap(), "the statement panicked");
+        assert_eq!(registry.counters().in_flight, 0);
+    }
+
+    #[test]
+    fn lists_are_in_order() {
+        let registry = Registry::default();
+        let guards: Vec<_> = (0..4).map(|_| registry.register(select_one())).collect();
+        let ids: Vec<_> = guards.iter().map(|query| query.id()).collect();
+        let in_flight = registry.in_flight();
+        assert!(in_flight.is_sorted_by_key(|query| query.started_at()));
+        assert_eq!(in_flight.len(), 4);
+
+        drop(guards);
+        let completed: Vec<_> = registry
+            .completed()
+            .iter()
+            .map(|query| query.id())
+            .collect();
+        // A vector drops its elements from the front, so the last one is the newest.
+        assert_eq!(completed, ids.into_iter().rev().collect::<Vec<_>>());
+    }
+
+    /// How often `id` is in the listing: in flight, and completed.
+    fn places(listing: &Listing, id: &QueryId) -> (usize, usize) {
+        let count = |list: &[Arc<Query>]| list.iter().filter(|query| query.id() == *id).count();
+        (count(&listing.in_flight), count(&listing.completed))
+    }
+
+    #[test]
+    fn a_reader_finds_a_closing_query_exactly_once_at_every_moment() {
+        const ROUNDS: usize = 2000;
+        let registry = Registry::default();
+        let closed = AtomicBool::new(false);
+        let turn = Barrier::new(2);
+        let (send, receive) = mpsc::sync_channel(1);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    let query = registry.register(select_one());
+                    closed.store(false, Ordering::SeqCst);
+                    send.send(query.id()).unwrap();
+                    query.unregister(Outcome::Finished).unwrap();
+                    closed.store(true, Ordering::SeqCst);
+                    turn.wait();
+                }
+            });
+            for _ in 0..ROUNDS {
+                let id = receive.recv().unwrap();
+                let mut last_look = false;
+                while !last_look {
+                    last_look = closed.load(Ordering::SeqCst);
+                    assert!(registry.get(&id).is_some(), "the query is nowhere");
+                    let (in_flight, completed) = places(&registry.all(), &id);
+                    assert_eq!(in_flight + completed, 1, "{in_flight} + {completed} places");
+                    assert!(!last_look || completed == 1);
+                }
+                turn.wait();
+            }
+        });
+        assert_eq!(registry.counters().finished, ROUNDS as u64);
+    }
+
+    #[test]
+    fn nothing_stays_when_many_threads_come_and_go() {
+        let registry = Registry::new(10);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        let query = registry.register(select_one());
+                        query.set_running();
+                        query.unregister(Outcome::Finished).unwrap();
+                    }
+                });
+            }
+        });
+        let counters = registry.counters();
+        assert_eq!((counters.registered, counters.finished), (4000, 4000));
+        assert_eq!((counters.in_flight, counters.logged), (0, 10));
+    }
+}

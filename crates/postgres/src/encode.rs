@@ -1,0 +1,196 @@
+//! Rows, straight into the socket's buffer.
+
+use std::sync::Arc;
+
+use arrow_pg::datatypes::field_into_pg_type;
+use arrow_pg::encoder::{Encoder, encode_value};
+use bytes::{BufMut, BytesMut};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
+use forebay_server::{Error, Rows, Session};
+use pgwire::api::portal::Format;
+use pgwire::api::results::{FieldFormat, FieldInfo};
+use pgwire::error::{PgWireError, PgWireResult};
+use pgwire::messages::data::RowDescription;
+use pgwire::types::ToSqlText;
+use postgres_types::{IsNull, ToSql};
+
+use crate::connection::{Connection, Failure, format_options};
+use crate::types::value_error;
+use crate::wire::{FLUSH_BYTES, Wire};
+
+/// Largest `DataRow` that the protocol's length field can tell.
+const MAX_ROW_BYTES: usize = i32::MAX as usize;
+
+/// What was sent of a result.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sent {
+    /// Rows.
+    pub(crate) rows: u64,
+    /// Whether sending stopped because the client wanted no more for now.
+    pub(crate) limit_reached: bool,
+}
+
+/// Writes the rows of one result in the formats that the client asked for.
+pub(crate) struct RowEncoder {
+    schema: SchemaRef,
+    fields: Vec<FieldInfo>,
+}
+
+impl RowEncoder {
+    /// `formats` as in `Bind`: none (all text), one for all columns, or one for each.
+    pub(crate) fn new(
+        schema: &SchemaRef,
+        formats: &[i16],
+        session: &Session,
+    ) -> Result<Self, Error> {
+        if formats.len() > 1 && formats.len() != schema.fields().len() {
+            return Err(Error::new(
+                "08P01",
+                format!(
+                    "bind message has {} result formats but query has {} columns",
+                    formats.len(),
+                    schema.fields().len()
+                ),
+            ));
+        }
+        let format = match formats {
+            [] | [0] => Format::UnifiedText,
+            [1] => Format::UnifiedBinary,
+            formats => Format::Individual(formats.to_vec()),
+        };
+        let options = Arc::new(format_options(session));
+        let mut fields = Vec::with_capacity(schema.fields().len());
+        for (i, field) in schema.fields().iter().enumerate() {
+            let pg_type = field_into_pg_type(field).map_err(value_error)?;
+            let info = FieldInfo::new(field.name().clone(), None, None, pg_type, format.format_for(i));
+            fields.push(info.with_format_options(Arc::clone(&options)));
+        }
+        Ok(Self {
+            schema: Arc::clone(schema),
+            fields,
+        })
+    }
+
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    pub(crate) fn fields(&self) -> &[FieldInfo] {
+        &self.fields
+    }
+
+    pub(crate) fn description(&self) -> RowDescription {
+        RowDescription::new(self.fields.iter().map(Into::into).collect())
+    }
+
+    /// Appends row `row` of `batch` to `buffer` as a `DataRow` message.
+    fn encode(&self, batch: &RecordBatch, row: usize, buffer: &mut BytesMut) -> Result<(), Error> {
+        let start = buffer.len();
+        buffer.put_u8(b'D');
+        buffer.put_i32(0);
+        buffer.put_i16(i16::try_from(self.fields.len()).map_err(|_| too_many_columns())?);
+        let mut writer = FieldWriter { buffer };
+        for ((column, field), info) in batch.columns().iter().zip(self.schema.fields()).zip(&self.fields) {
+            if let Err(error) = encode_value(&mut writer, column, row, field, info) {
+                writer.buffer.truncate(start);
+                return Err(value_error(error));
+            }
+        }
+        let length = buffer.len() - start - 1;
+        if length > MAX_ROW_BYTES {
+            buffer.truncate(start);
+            return Err(Error::new("54000", "a row is too large to be sent"));
+        }
+        patch_length(buffer, start + 1, length);
+        Ok(())
+    }
+}
+
+fn too_many_columns() -> Error {
+    Error::new("54011", "a result can have at most 32767 columns")
+}
+
+fn patch_length(buffer: &mut BytesMut, at: usize, length: usize) {
+    let length = i32::try_from(length).unwrap_or(i32::MAX);
+    buffer[at..at + 4].copy_from_slice(&length.to_be_bytes());
+}
+
+/// Writes values, each after its length.
+struct FieldWriter<'a> {
+    buffer: &'a mut BytesMut,
+}
+
+impl Encoder for FieldWriter<'_> {
+    type Item = ();
+
+    fn encode_field<T>(&mut self, value: &T, field: &FieldInfo) -> PgWireResult<()>
+    where
+        T: ToSql + ToSqlText + Sized,
+    {
+        let start = self.buffer.len();
+        self.buffer.put_i32(-1);
+        let is_null = match field.format() {
+            FieldFormat::Text => {
+                value.to_sql_text(field.datatype(), self.buffer, field.format_options())
+            }
+            FieldFormat::Binary => value.to_sql(field.datatype(), self.buffer),
+        }
+        .map_err(PgWireError::ApiError)?;
+        if matches!(is_null, IsNull::No) {
+            let length = self.buffer.len() - start - 4;
+            patch_length(self.buffer, start, length);
+        }
+        Ok(())
+    }
+
+    fn take_row(&mut self) {}
+}
+
+impl Connection {
+    /// Sends rows until there are no more, or `limit` have been sent.
+    pub(crate) async fn send_rows(
+        &mut self,
+        rows: &mut Rows,
+        encoder: &RowEncoder,
+        limit: Option<usize>,
+    ) -> Result<Sent, Failure> {
+        let mut sent = 0;
+        loop {
+            let left = limit.map(|limit| limit - sent);
+            if left == Some(0) {
+                return Ok(Sent {
+                    rows: sent as u64,
+                    limit_reached: true,
+                });
+            }
+            let Some(batch) = Self::unless_gone(&self.wire, rows.next(left)).await? else {
+                return Ok(Sent {
+                    rows: sent as u64,
+                    limit_reached: false,
+                });
+            };
+            for row in 0..batch.num_rows() {
+                if let Err(error) = encoder.encode(&batch, row, self.wire.buffer()) {
+                    rows.fail(&error);
+                    return Err(error.into());
+                }
+                flush_if_full(&mut self.wire, rows).await?;
+            }
+            sent += batch.num_rows();
+        }
+    }
+}
+
+/// Sends what has collected once it is enough. A client that does not read stops its statement
+/// here, where a cancel or a time limit still reaches it.
+pub(crate) async fn flush_if_full(wire: &mut Wire, rows: &Rows) -> Result<(), Failure> {
+    if wire.buffer().len() < FLUSH_BYTES {
+        return Ok(());
+    }
+    tokio::select! {
+        biased;
+        flushed = wire.flush() => Ok(flushed?),
+        error = rows.interrupted() => Err(error.into()),
+    }
+}

@@ -1,0 +1,288 @@
+//! `CREATE` and `DROP` of tables, views and schemas.
+
+use std::collections::BTreeMap;
+use std::path::{Path, absolute};
+
+use forebay_catalog::{
+    Change, ColumnDefinition, NewRelation, Relation, RelationDefinition, TableDefinition,
+    ViewDefinition,
+};
+use forebay_sql::{CreateExternalTable, CreateView, DropKind};
+
+use crate::way::Answer;
+use crate::{Error, Result, Session};
+
+use super::names::find_relation;
+
+impl Session {
+    /// Applies a change of the catalog within the open transaction.
+    pub(super) fn change(&mut self, change: Change) -> Result<()> {
+        let catalog = std::sync::Arc::clone(&self.server.inner.catalog);
+        self.open_mut().change(&catalog, change)
+    }
+
+    pub(super) async fn create_external_table(
+        &mut self,
+        table: &CreateExternalTable,
+    ) -> Result<Answer> {
+        const TAG: &str = "CREATE EXTERNAL TABLE";
+        self.require_superuser("to create an external table")?;
+        let (schema, name) = self.place_for(&object_name(&table.name))?;
+        if table.if_not_exists && self.exists_notice(&schema, &name) {
+            return Ok(Answer::Done(TAG.to_owned()));
+        }
+        let relation = NewRelation {
+            schema,
+            name,
+            owner: self.current_user().to_owned(),
+            definition: RelationDefinition::Table(table_definition(table)?),
+        };
+        let engine = self.server.inner.engine.clone();
+        let (snapshot, checked) = (self.snapshot(), relation.clone());
+        let work = async move { engine.check_files(snapshot, &checked).await };
+        self.server.inner.engine.on_query_runtime(work).await?;
+        self.change(Change::CreateRelation {
+            relation,
+            or_replace: table.or_replace,
+        })?;
+        Ok(Answer::Done(TAG.to_owned()))
+    }
+
+    pub(super) async fn create_view(&mut self, view: &CreateView) -> Result<Answer> {
+        const TAG: &str = "CREATE VIEW";
+        if view.temporary {
+            return Err(Error::new("0A000", "temporary views are not supported"));
+        }
+        let (schema, name) = self.place_for(&view.name)?;
+        if view.if_not_exists && self.exists_notice(&schema, &name) {
+            return Ok(Answer::Done(TAG.to_owned()));
+        }
+        if let Some(old) = self.snapshot().relation(&schema, &name)
+            && view.or_replace
+        {
+            self.check_owner(&old.owner, "view", &name)?;
+        }
+        let definition = ViewDefinition {
+            query: view.query.clone(),
+            columns: view.columns.clone(),
+            search_path: self.settings.search_path(self.current_user()),
+        };
+        let engine = self.server.inner.engine.clone();
+        let (vantage, checked) = (self.vantage()?, definition.clone());
+        let work = async move { engine.check_view(&vantage, &checked).await };
+        self.server.inner.engine.on_query_runtime(work).await?;
+        let relation = NewRelation {
+            schema,
+            name,
+            owner: self.current_user().to_owned(),
+            definition: RelationDefinition::View(definition),
+        };
+        self.change(Change::CreateRelation {
+            relation,
+            or_replace: view.or_replace,
+        })?;
+        Ok(Answer::Done(TAG.to_owned()))
+    }
+
+    fn exists_notice(&mut self, schema: &str, name: &str) -> bool {
+        let exists = self.snapshot().relation(schema, name).is_some();
+        if exists {
+            let message = format!("relation \"{name}\" already exists, skipping");
+            self.notice("NOTICE", "42P07", message);
+        }
+        exists
+    }
+
+    pub(super) fn create_schema(&mut self, name: &str, if_not_exists: bool) -> Result<Answer> {
+        const TAG: &str = "CREATE SCHEMA";
+        self.require_superuser("to create a schema")?;
+        if if_not_exists && self.snapshot().schema(name).is_some() {
+            let message = format!("schema \"{name}\" already exists, skipping");
+            self.notice("NOTICE", "42P06", message);
+            return Ok(Answer::Done(TAG.to_owned()));
+        }
+        let owner = self.current_user().to_owned();
+        self.change(Change::CreateSchema {
+            name: name.to_owned(),
+            owner,
+        })?;
+        Ok(Answer::Done(TAG.to_owned()))
+    }
+
+    pub(super) fn drop_objects(
+        &mut self,
+        kind: DropKind,
+        names: &[Vec<String>],
+        if_exists: bool,
+        cascade: bool,
+    ) -> Result<Answer> {
+        for name in names {
+            match kind {
+                DropKind::Schema => self.drop_schema(name, if_exists, cascade)?,
+                DropKind::Table => self.drop_relation("table", name, if_exists)?,
+                DropKind::View => self.drop_relation("view", name, if_exists)?,
+            }
+        }
+        let tag = match kind {
+            DropKind::Schema => "DROP SCHEMA",
+            DropKind::Table => "DROP TABLE",
+            DropKind::View => "DROP VIEW",
+        };
+        Ok(Answer::Done(tag.to_owned()))
+    }
+
+    fn drop_schema(&mut self, name: &[String], if_exists: bool, cascade: bool) -> Result<()> {
+        let name = name.join(".");
+        let snapshot = self.snapshot();
+        let Some(schema) = snapshot.schema(&name) else {
+            return self.missing("schema", &name, "3F000", if_exists);
+        };
+        self.check_owner(&schema.owner, "schema", &name)?;
+        self.change(Change::DropSchema { name, cascade })
+    }
+
+    fn drop_relation(&mut self, kind: &str, name: &[String], if_exists: bool) -> Result<()> {
+        let snapshot = self.snapshot();
+        let path = self.settings.search_path(self.current_user());
+        let Some(relation) = find_relation(&snapshot, &path, name) else {
+            return self.missing(kind, &name.join("."), "42P01", if_exists);
+        };
+        check_kind(relation, kind)?;
+        self.check_owner(&relation.owner, kind, &relation.name)?;
+        self.change(Change::DropRelation {
+            schema: relation.schema.clone(),
+            name: relation.name.clone(),
+        })
+    }
+
+    /// An object to drop that is not there: an error, or a notice with `IF EXISTS`.
+    pub(super) fn missing(
+        &mut self,
+        kind: &str,
+        name: &str,
+        sqlstate: &'static str,
+        if_exists: bool,
+    ) -> Result<()> {
+        if if_exists {
+            let message = format!("{kind} \"{name}\" does not exist, skipping");
+            self.notice("NOTICE", "00000", message);
+            return Ok(());
+        }
+        Err(Error::new(sqlstate, format!("{kind} \"{name}\" does not exist")))
+    }
+}
+
+fn check_kind(relation: &Relation, wanted: &str) -> Result<()> {
+    let (found, article) = match relation.definition {
+        RelationDefinition::Table(_) => ("table", "a table"),
+        RelationDefinition::View(_) => ("view", "a view"),
+    };
+    if found == wanted {
+        return Ok(());
+    }
+    let error = Error::new("42809", format!("\"{}\" is not a {wanted}", relation.name));
+    Err(error.with_hint(format!("Use DROP {} to remove {article}.", found.to_uppercase())))
+}
+
+fn object_name(name: &datafusion::sql::sqlparser::ast::ObjectName) -> Vec<String> {
+    let parts = name.0.iter().filter_map(|part| part.as_ident());
+    parts
+        .map(|ident| match ident.quote_style {
+            Some(_) => ident.value.clone(),
+            None => ident.value.to_lowercase(),
+        })
+        .collect()
+}
+
+fn table_definition(table: &CreateExternalTable) -> Result<TableDefinition> {
+    let [location] = table.locations.as_slice() else {
+        return Err(Error::new("0A000", "an external table has exactly one LOCATION")
+            .with_hint("Put the files into one folder."));
+    };
+    if table.unbounded || table.temporary || !table.constraints.is_empty() {
+        return Err(Error::new(
+            "0A000",
+            "unbounded and temporary external tables, and constraints on them, are not supported",
+        ));
+    }
+    let is_partition = |name: &str| table.table_partition_cols.iter().any(|p| p == name);
+    let declared: Vec<ColumnDefinition> = table.columns.iter().map(column).collect();
+    let (partition_columns, columns): (Vec<_>, Vec<_>) =
+        declared.into_iter().partition(|c| is_partition(&c.name));
+    let partition_columns = if partition_columns.is_empty() {
+        table.table_partition_cols.iter().map(|name| untyped(name)).collect()
+    } else {
+        partition_columns
+    };
+    Ok(TableDefinition {
+        format: table.file_type.to_uppercase(),
+        location: absolute_location(location)?,
+        columns,
+        partition_columns,
+        options: options(table)?,
+        order_by: table.order_exprs.iter().map(|order| joined(order)).collect(),
+    })
+}
+
+fn column(column: &datafusion::sql::sqlparser::ast::ColumnDef) -> ColumnDefinition {
+    use datafusion::sql::sqlparser::ast::ColumnOption;
+    let not_null = column
+        .options
+        .iter()
+        .any(|o| matches!(o.option, ColumnOption::NotNull));
+    ColumnDefinition {
+        name: match column.name.quote_style {
+            Some(_) => column.name.value.clone(),
+            None => column.name.value.to_lowercase(),
+        },
+        data_type: column.data_type.to_string(),
+        nullable: !not_null,
+    }
+}
+
+/// A partition column without a type: its values are text.
+fn untyped(name: &str) -> ColumnDefinition {
+    ColumnDefinition {
+        name: name.to_owned(),
+        data_type: "TEXT".to_owned(),
+        nullable: true,
+    }
+}
+
+fn options(table: &CreateExternalTable) -> Result<BTreeMap<String, String>> {
+    use datafusion::sql::sqlparser::ast::Value;
+    let entry = |(name, value): &(String, Value)| {
+        let text = match value {
+            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) => text.clone(),
+            Value::Number(number, _) => number.clone(),
+            Value::Boolean(flag) => flag.to_string(),
+            other => {
+                return Err(Error::new(
+                    "22023",
+                    format!("invalid value for option \"{name}\": {other}"),
+                ));
+            }
+        };
+        Ok((name.clone(), text))
+    };
+    table.options.iter().map(entry).collect()
+}
+
+fn joined(order: &[datafusion::sql::sqlparser::ast::OrderByExpr]) -> String {
+    let parts: Vec<String> = order.iter().map(ToString::to_string).collect();
+    parts.join(", ")
+}
+
+/// The definition must mean the same files wherever the server is started from.
+fn absolute_location(location: &str) -> Result<String> {
+    if location.contains("://") {
+        return Ok(location.to_owned());
+    }
+    let path = absolute(Path::new(location))
+        .map_err(|e| Error::new("22023", format!("invalid location \"{location}\": {e}")))?;
+    let mut text = path.display().to_string();
+    if (location.ends_with('/') || path.is_dir()) && !text.ends_with('/') {
+        text.push('/');
+    }
+    Ok(text)
+}

@@ -1,0 +1,132 @@
+//! Statements that need no plan.
+
+mod ddl;
+mod names;
+mod roles;
+mod settings;
+mod text;
+mod transaction;
+
+use forebay_sql::{Fetch, Statement};
+
+use crate::cursor::forward_steps;
+use crate::way::{Answer, Request};
+use crate::{Error, Response, Result, Rows, Session};
+
+pub(crate) use names::find_relation;
+pub(crate) use text::{copy_source, copy_to_file, explain_options};
+
+impl Session {
+    /// Carries out a statement that has no plan.
+    pub(crate) async fn command(&mut self, request: &Request) -> Result<Answer> {
+        match &request.parsed.statement {
+            Statement::Begin { read_only } => Ok(self.begin(*read_only)),
+            Statement::Commit { chain } => self.commit_block(*chain).await,
+            Statement::Rollback { chain } => Ok(self.roll_back_block(*chain)),
+            Statement::Savepoint(name) => Ok(self.savepoint(name)),
+            Statement::RollbackTo(name) => self.roll_back_to(name),
+            Statement::Release(name) => self.release(name),
+            Statement::LockTable { names, .. } => self.lock_table(names),
+            Statement::Set { name, value, local } => self.set(name, value.as_deref(), *local),
+            Statement::SetTransaction | Statement::Unlisten => {
+                Ok(Answer::Done(request.parsed.statement.classify().statement_type.to_owned()))
+            }
+            Statement::SetRole { role, local } => self.set_role(role.as_deref(), *local),
+            Statement::SetSessionAuthorization { role, local } => {
+                self.set_session_authorization(role.as_deref(), *local)
+            }
+            Statement::Show(name) => self.show_setting(name.as_deref()),
+            Statement::Reset(name) => self.reset(name.as_deref()),
+            Statement::Discard(what) => self.discard(*what),
+            Statement::Prepare {
+                name,
+                types,
+                statement,
+            } => self.prepare_statement(name, types, (**statement).clone()).await,
+            Statement::Deallocate(name) => self.deallocate(name.as_deref()),
+            Statement::Fetch(fetch) => self.fetch(fetch).await,
+            Statement::Close(name) => self.close(name.as_deref()),
+            Statement::CreateExternalTable(table) => self.create_external_table(table).await,
+            Statement::CreateView(view) => self.create_view(view).await,
+            Statement::CreateSchema {
+                name,
+                if_not_exists,
+            } => self.create_schema(name, *if_not_exists),
+            Statement::Drop {
+                kind,
+                names,
+                if_exists,
+                cascade,
+            } => self.drop_objects(*kind, names, *if_exists, *cascade),
+            Statement::CreateRole {
+                name,
+                options,
+                if_not_exists,
+            } => self.create_role(name, options, *if_not_exists),
+            Statement::AlterRole { name, options } => self.alter_role(name, options),
+            Statement::AlterRoleSet {
+                name,
+                setting,
+                value,
+            } => self.alter_role_set(name, setting, value.as_deref()),
+            Statement::RenameRole { name, new_name } => self.rename_role(name, new_name),
+            Statement::DropRole { names, if_exists } => self.drop_roles(names, *if_exists),
+            Statement::Plan(_)
+            | Statement::Explain(_)
+            | Statement::Copy(_)
+            | Statement::DeclareCursor { .. }
+            | Statement::Execute { .. } => Err(Error::new(
+                "XX000",
+                "internal error: a statement with a plan was taken for a command",
+            )),
+        }
+    }
+
+    async fn fetch(&mut self, fetch: &Fetch) -> Result<Answer> {
+        let cursor = self.cursors.get(&fetch.cursor)?.clone();
+        let (skip, limit) = forward_steps(&cursor, fetch.direction).await?;
+        let mut left = skip;
+        while left > 0
+            && let Some(batch) = cursor.next(Some(left)).await?
+        {
+            left -= batch.num_rows() as u64;
+        }
+        if !fetch.mv {
+            return Ok(Answer::Ready(Box::new(move |running| {
+                Ok(Response::Rows(Rows::of_cursor(cursor, limit, running)))
+            })));
+        }
+        let mut moved = 0;
+        while let Some(batch) = cursor.next(limit.map(|l| l - moved)).await? {
+            moved += batch.num_rows() as u64;
+        }
+        Ok(Answer::Done(format!("MOVE {moved}")))
+    }
+
+    fn close(&mut self, name: Option<&str>) -> Result<Answer> {
+        match name {
+            Some(name) => {
+                self.cursors.close(name)?;
+                Ok(Answer::Done("CLOSE CURSOR".to_owned()))
+            }
+            None => {
+                self.cursors.close_all();
+                Ok(Answer::Done("CLOSE CURSOR ALL".to_owned()))
+            }
+        }
+    }
+
+    fn deallocate(&mut self, name: Option<&str>) -> Result<Answer> {
+        match name {
+            Some(name) => {
+                self.prepared(name)?;
+                self.forget_prepared(name);
+                Ok(Answer::Done("DEALLOCATE".to_owned()))
+            }
+            None => {
+                self.prepared.clear();
+                Ok(Answer::Done("DEALLOCATE ALL".to_owned()))
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! `SET`, `SHOW`, `RESET`, `DISCARD`, `SET ROLE`.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, StringArray};
+use datafusion::arrow::record_batch::RecordBatch;
+use forebay_sql::DiscardKind;
+
+use crate::prepared::text_columns;
+use crate::settings::{ROLE, SESSION_AUTHORIZATION, show_all};
+use crate::way::Answer;
+use crate::{Error, Response, Result, Rows, Session};
+
+impl Session {
+    pub(super) fn set(
+        &mut self,
+        name: &str,
+        value: Option<&[String]>,
+        local: bool,
+    ) -> Result<Answer> {
+        if local && self.transaction_status() == crate::TransactionStatus::Idle {
+            self.notice("WARNING", "25P01", "SET LOCAL can only be used in transaction blocks");
+        }
+        let before = self.settings.clone();
+        match value {
+            Some(value) => self.settings.set(name, value, local)?,
+            None => self.settings.reset(name, local)?,
+        }
+        if let Err(error) = self.check_settings(name) {
+            self.settings = before;
+            return Err(error);
+        }
+        Ok(Answer::Done("SET".to_owned()))
+    }
+
+    /// Options of DataFusion are checked by DataFusion.
+    fn check_settings(&mut self, name: &str) -> Result<()> {
+        if name.to_lowercase().starts_with("datafusion.") {
+            self.vantage()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn reset(&mut self, name: Option<&str>) -> Result<Answer> {
+        match name {
+            Some(name) => self.settings.reset(name, false)?,
+            None => self.settings.reset_all(),
+        }
+        Ok(Answer::Done("RESET".to_owned()))
+    }
+
+    pub(super) fn show_setting(&mut self, name: Option<&str>) -> Result<Answer> {
+        let columns: (Vec<String>, Vec<Vec<String>>) = match name {
+            Some(name) => {
+                let (name, value) = self.settings.show(name)?;
+                (vec![name], vec![vec![value]])
+            }
+            None => {
+                let names = ["name", "setting", "description"].map(ToOwned::to_owned);
+                let mut columns = vec![Vec::new(), Vec::new(), Vec::new()];
+                for (name, value, description) in show_all(&self.settings) {
+                    columns[0].push(name);
+                    columns[1].push(value);
+                    columns[2].push(description);
+                }
+                (names.to_vec(), columns)
+            }
+        };
+        let names: Vec<&str> = columns.0.iter().map(String::as_str).collect();
+        let arrays = columns.1.into_iter();
+        let arrays = arrays.map(|c| Arc::new(StringArray::from(c)) as ArrayRef).collect();
+        let batch = RecordBatch::try_new(text_columns(&names), arrays)
+            .map_err(|e| Error::new("XX000", e.to_string()))?;
+        Ok(Answer::Ready(Box::new(|running| {
+            Ok(Response::Rows(Rows::of_batch(batch, running, "SHOW")))
+        })))
+    }
+
+    pub(super) fn discard(&mut self, what: DiscardKind) -> Result<Answer> {
+        let tag = match what {
+            DiscardKind::All => {
+                self.cursors.close_all();
+                self.prepared.clear();
+                self.set_session_authorization(None, false)?;
+                self.settings.reset_all();
+                "DISCARD ALL"
+            }
+            DiscardKind::Plans => "DISCARD PLANS",
+            DiscardKind::Sequences => "DISCARD SEQUENCES",
+            DiscardKind::Temp => "DISCARD TEMP",
+        };
+        Ok(Answer::Done(tag.to_owned()))
+    }
+
+    /// `SET ROLE`: until roles have members, a superuser may become anybody and others only
+    /// themselves.
+    pub(super) fn set_role(&mut self, role: Option<&str>, local: bool) -> Result<Answer> {
+        if let Some(role) = role {
+            let snapshot = self.snapshot();
+            let session_user = self.setting(SESSION_AUTHORIZATION);
+            if snapshot.role(role).is_none() {
+                return Err(no_role(role));
+            }
+            let may_be_anybody = snapshot.role(session_user).is_some_and(|r| r.superuser);
+            if !may_be_anybody && role != session_user {
+                return Err(Error::permission(format!(
+                    "permission denied to set role \"{role}\""
+                )));
+            }
+        }
+        let value = role.unwrap_or("none").to_owned();
+        self.settings.state_fact(ROLE, &value, local);
+        self.state_superuser();
+        Ok(Answer::Done("SET".to_owned()))
+    }
+
+    /// `SET SESSION AUTHORIZATION`: for those who logged in as a superuser.
+    pub(super) fn set_session_authorization(
+        &mut self,
+        role: Option<&str>,
+        local: bool,
+    ) -> Result<Answer> {
+        let login_role = self.identity.login_role.to_string();
+        let role = role.unwrap_or(&login_role);
+        let snapshot = self.snapshot();
+        if snapshot.role(role).is_none() {
+            return Err(no_role(role));
+        }
+        let login_is_superuser = snapshot.role(&login_role).is_some_and(|r| r.superuser);
+        if role != login_role && !login_is_superuser {
+            return Err(Error::permission("permission denied to set session authorization"));
+        }
+        let role = role.to_owned();
+        self.settings.state_fact(SESSION_AUTHORIZATION, &role, local);
+        self.settings.state_fact(ROLE, "none", local);
+        self.state_superuser();
+        Ok(Answer::Done("SET".to_owned()))
+    }
+}
+
+fn no_role(role: &str) -> Error {
+    Error::new("22023", format!("role \"{role}\" does not exist"))
+}

@@ -1,0 +1,107 @@
+//! `BEGIN`, `COMMIT`, `ROLLBACK`, savepoints, `LOCK TABLE`.
+
+use crate::transaction::{Open, Transaction};
+use crate::way::Answer;
+use crate::{Error, Result, Session};
+
+use super::names::find_relation;
+
+impl Session {
+    pub(super) fn begin(&mut self, read_only: Option<bool>) -> Answer {
+        self.transaction = match std::mem::take(&mut self.transaction) {
+            Transaction::Implicit(open) => Transaction::Block(open),
+            other => {
+                self.notice("WARNING", "25001", "there is already a transaction in progress");
+                other
+            }
+        };
+        if let (Some(read_only), Some(open)) = (read_only, self.transaction.open_mut()) {
+            open.read_only = read_only;
+        }
+        Answer::Done("BEGIN".to_owned())
+    }
+
+    pub(super) async fn commit_block(&mut self, chain: bool) -> Result<Answer> {
+        match std::mem::take(&mut self.transaction) {
+            Transaction::Block(open) => {
+                let read_only = open.read_only;
+                self.commit(open).await?;
+                self.begin_chained(chain, read_only);
+                Ok(Answer::Done("COMMIT".to_owned()))
+            }
+            Transaction::Failed(open) => Ok(self.end_by_rolling_back(open, chain)),
+            other => {
+                self.transaction = other;
+                self.notice("WARNING", "25P01", "there is no transaction in progress");
+                Ok(Answer::Done("COMMIT".to_owned()))
+            }
+        }
+    }
+
+    pub(super) fn roll_back_block(&mut self, chain: bool) -> Answer {
+        match std::mem::take(&mut self.transaction) {
+            Transaction::Block(open) | Transaction::Failed(open) => {
+                self.end_by_rolling_back(open, chain)
+            }
+            other => {
+                self.transaction = other;
+                self.notice("WARNING", "25P01", "there is no transaction in progress");
+                Answer::Done("ROLLBACK".to_owned())
+            }
+        }
+    }
+
+    fn end_by_rolling_back(&mut self, open: Box<Open>, chain: bool) -> Answer {
+        let read_only = open.read_only;
+        self.roll_back(open);
+        self.begin_chained(chain, read_only);
+        Answer::Done("ROLLBACK".to_owned())
+    }
+
+    /// `AND CHAIN`: a new block of the same kind begins at once.
+    fn begin_chained(&mut self, chain: bool, read_only: bool) {
+        if chain {
+            let mut open = Open::new(&self.server.inner.admission, &self.settings);
+            open.read_only = read_only;
+            self.transaction = Transaction::Block(open);
+        }
+    }
+
+    pub(super) fn savepoint(&mut self, name: &str) -> Answer {
+        let settings = self.settings.clone();
+        self.open_mut().savepoint(name.to_owned(), &settings);
+        Answer::Done("SAVEPOINT".to_owned())
+    }
+
+    pub(super) fn roll_back_to(&mut self, name: &str) -> Result<Answer> {
+        let mut settings = self.settings.clone();
+        self.open_mut().roll_back_to(name, &mut settings)?;
+        self.settings = settings;
+        self.transaction = match std::mem::take(&mut self.transaction) {
+            Transaction::Failed(open) => Transaction::Block(open),
+            other => other,
+        };
+        self.state_superuser();
+        Ok(Answer::Done("ROLLBACK".to_owned()))
+    }
+
+    pub(super) fn release(&mut self, name: &str) -> Result<Answer> {
+        self.open_mut().release(name)?;
+        Ok(Answer::Done("RELEASE".to_owned()))
+    }
+
+    /// The locks themselves were taken on the way here, like those of every statement.
+    pub(super) fn lock_table(&mut self, names: &[Vec<String>]) -> Result<Answer> {
+        let snapshot = self.snapshot();
+        let path = self.settings.search_path(self.current_user());
+        for name in names {
+            if find_relation(&snapshot, &path, name).is_none() {
+                return Err(Error::new(
+                    "42P01",
+                    format!("relation \"{}\" does not exist", name.join(".")),
+                ));
+            }
+        }
+        Ok(Answer::Done("LOCK TABLE".to_owned()))
+    }
+}

@@ -1,0 +1,71 @@
+//! Stopping a statement or a session from outside.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+
+/// Why a statement or a session was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interrupt {
+    /// `CancelRequest` or `pg_cancel_backend`.
+    Cancel,
+    /// `statement_timeout` ran out.
+    StatementTimeout,
+    /// `pg_terminate_backend`.
+    Terminate,
+    /// The server stops.
+    Shutdown,
+    /// `idle_in_transaction_session_timeout` ran out.
+    IdleInTransactionTimeout,
+    /// `idle_session_timeout` ran out.
+    IdleSessionTimeout,
+}
+
+impl From<Interrupt> for Error {
+    fn from(interrupt: Interrupt) -> Self {
+        match interrupt {
+            Interrupt::Cancel => Self::new("57014", "canceling statement due to user request"),
+            Interrupt::StatementTimeout => {
+                Self::new("57014", "canceling statement due to statement timeout")
+            }
+            Interrupt::Terminate | Interrupt::Shutdown => Self::fatal(
+                "57P01",
+                "terminating connection due to administrator command",
+            ),
+            Interrupt::IdleInTransactionTimeout => Self::fatal(
+                "25P03",
+                "terminating connection due to idle-in-transaction timeout",
+            ),
+            Interrupt::IdleSessionTimeout => {
+                Self::fatal("57P05", "terminating connection due to idle-session timeout")
+            }
+        }
+    }
+}
+
+/// A switch that is thrown at most once, with a reason.
+#[derive(Debug, Default)]
+pub struct Interruptor {
+    reason: OnceLock<Interrupt>,
+    token: CancellationToken,
+}
+
+impl Interruptor {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Throws the switch; the first reason stays.
+    pub(crate) fn interrupt(&self, reason: Interrupt) {
+        let _ = self.reason.set(reason);
+        self.token.cancel();
+    }
+
+    /// Waits until the switch is thrown. Cancel safe.
+    pub(crate) async fn interrupted(&self) -> Interrupt {
+        self.token.cancelled().await;
+        self.reason.get().copied().unwrap_or(Interrupt::Cancel)
+    }
+}

@@ -1,0 +1,203 @@
+//! Sessions, transactions, cursors, and the way of a statement.
+//!
+//! A front end opens a [`Session`], hands it parsed statements, and encodes what comes back. It
+//! knows nothing of queues, locks or plans; this crate knows nothing of protocols.
+//!
+//! Where to look: `way.rs` is the way of a statement, one function that reads like design.md's
+//! list. `session.rs` holds what a session owns, `transaction.rs` what a transaction owns,
+//! `rows.rs` a result on its way out, `commands/` the statements that need no plan.
+//!
+//! Invariants:
+//! - a session is used by one task at a time; others reach it only through its
+//!   [`SessionHandle`](sessions::SessionHandle) (to look, to cancel, to end it);
+//! - whatever ends a statement drops its guards, and dropping is the only way to give back;
+//! - no result is ever held whole: rows are pulled batch by batch.
+
+mod commands;
+mod copy;
+mod cursor;
+mod error;
+mod interrupt;
+mod login;
+mod password;
+mod prepared;
+mod rows;
+mod session;
+mod sessions;
+mod settings;
+mod transaction;
+mod way;
+
+pub use copy::{CopyFormat, CopyOut};
+pub use error::{Error, Result, Severity};
+pub use forebay_sql::{Parsed, Statement};
+pub use interrupt::Interrupt;
+pub use login::{LoginRequest, PasswordCheck};
+pub use password::ScramSecret;
+pub use prepared::Prepared;
+pub use rows::{Response, Rows};
+pub use session::{Notice, Session, TransactionStatus};
+pub use settings::SERVER_VERSION;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use datafusion::prelude::SessionConfig;
+use forebay_admission::Admission;
+use forebay_catalog::{Catalog, NewRelation, RelationDefinition};
+use forebay_engine::{Engine, EngineConfig, discover};
+use forebay_lifecycle::Registry;
+
+use sessions::Sessions;
+
+/// What the operator chose for the server.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// The role that always exists and may do everything.
+    pub bootstrap_role: String,
+    /// Sessions at once; superusers may go beyond it.
+    pub max_connections: usize,
+    /// Choices about execution.
+    pub engine: EngineConfig,
+}
+
+/// The server: everything that its sessions share. Cheap to clone.
+#[derive(Clone)]
+pub struct Server {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: ServerConfig,
+    session_config: SessionConfig,
+    catalog: Arc<Catalog>,
+    engine: Engine,
+    admission: Admission,
+    registry: Registry,
+    sessions: Arc<Sessions>,
+    shutting_down: AtomicBool,
+}
+
+impl Server {
+    /// Opens the durable catalog in `data_dir` and builds the server on it.
+    ///
+    /// # Errors
+    /// When the catalog is in use, damaged or unreadable, or the engine refuses its configuration.
+    pub async fn open(data_dir: &Path, config: ServerConfig) -> Result<Self> {
+        let catalog = Arc::new(Catalog::open(data_dir, &config.bootstrap_role).await?);
+        let sessions = Arc::new(Sessions::default());
+        let engine = Engine::new(
+            &config.engine,
+            Arc::clone(&catalog),
+            Arc::clone(&sessions) as _,
+        )?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                session_config: config.engine.session_config(),
+                config,
+                catalog,
+                engine,
+                admission: Admission::new(),
+                registry: Registry::default(),
+                sessions,
+                shutting_down: AtomicBool::new(false),
+            }),
+        })
+    }
+
+    /// Makes tables of the files at `path` for as long as this server runs.
+    ///
+    /// Each element of the answer is a table's name, or why a file or folder did not become one.
+    pub async fn serve_path(&self, path: &Path) -> Vec<Result<String>> {
+        let found = match discover(path) {
+            Ok(found) => found,
+            Err(error) => return vec![Err(error.into())],
+        };
+        let mut results = Vec::new();
+        for table in found {
+            results.push(match table {
+                Ok(table) => self.serve_table(table).await,
+                Err(error) => Err(error.into()),
+            });
+        }
+        results
+    }
+
+    async fn serve_table(&self, table: forebay_engine::DiscoveredTable) -> Result<String> {
+        let location = table.definition.location.clone();
+        let relation = NewRelation {
+            schema: "public".to_owned(),
+            name: table.name.clone(),
+            owner: self.inner.config.bootstrap_role.clone(),
+            definition: RelationDefinition::Table(table.definition),
+        };
+        let relation = self.readable(relation).await?;
+        let mut registered = self.inner.catalog.register_transient(vec![relation]).await;
+        match registered.pop() {
+            Some(Err(error)) => {
+                Err(Error::from(error).with_detail(format!("While serving \"{location}\".")))
+            }
+            _ => Ok(table.name),
+        }
+    }
+
+    /// Checks that a table's files can be opened, so that a bad one is reported at start.
+    async fn readable(&self, relation: NewRelation) -> Result<NewRelation> {
+        let engine = self.inner.engine.clone();
+        let snapshot = self.inner.catalog.snapshot();
+        let work = async move {
+            engine.check_files(snapshot, &relation).await?;
+            Ok(relation)
+        };
+        Ok(self.inner.engine.on_query_runtime(work).await?)
+    }
+
+    /// Carries out a `CancelRequest`.
+    pub fn cancel(&self, pid: i32, secret: i32) {
+        self.inner.sessions.cancel_request(pid, secret);
+    }
+
+    /// Lets no new session in and ends each session as soon as it is idle.
+    pub fn begin_shutdown(&self) {
+        self.inner.shutting_down.store(true, Ordering::Release);
+        self.inner.sessions.drain_all();
+    }
+
+    /// Ends all sessions now.
+    pub fn terminate_sessions(&self) {
+        self.inner.sessions.terminate_all();
+    }
+
+    /// Waits until no session lives.
+    pub async fn sessions_closed(&self) {
+        self.inner.sessions.all_closed().await;
+    }
+
+    /// Sessions that live now.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.inner.sessions.count()
+    }
+
+    /// The registry of queries, for pages and tests.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    /// What statements hold now; all zero when nothing runs.
+    #[must_use]
+    pub fn held(&self) -> forebay_admission::Held {
+        self.inner.admission.held()
+    }
+
+    /// Closes the durable catalog. Call it last.
+    pub async fn close(&self) {
+        self.inner.catalog.close().await;
+    }
+
+    fn is_shutting_down(&self) -> bool {
+        self.inner.shutting_down.load(Ordering::Acquire)
+    }
+}

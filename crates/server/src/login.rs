@@ -1,0 +1,128 @@
+//! Who may open a session.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use forebay_catalog::Role;
+use forebay_engine::DATABASE;
+
+use crate::password::ScramSecret;
+use crate::sessions::NewHandle;
+use crate::{Error, Result, Server, Session};
+
+/// What a client says about itself when it connects.
+#[derive(Debug, Clone)]
+pub struct LoginRequest {
+    /// The role it wants to be.
+    pub user: String,
+    /// The database it names; the role's name when it names none.
+    pub database: String,
+    /// Where it comes from; `None` for a local socket.
+    pub address: Option<SocketAddr>,
+    /// Settings that it sends along.
+    pub settings: Vec<(String, String)>,
+    /// The protocol it speaks, for profiles and pages.
+    pub protocol: &'static str,
+}
+
+/// What the client must prove before [`Server::open_session`].
+#[derive(Debug)]
+pub enum PasswordCheck {
+    /// Nothing: the role has no password and the client is on this machine.
+    Trust,
+    /// That it knows the password.
+    Scram(ScramSecret),
+    /// The same work as for a password, which then always fails: an attacker shall not learn
+    /// whether the role exists.
+    Refuse,
+}
+
+impl Server {
+    /// What a client that wants to be `user` from `address` must prove.
+    #[must_use]
+    pub fn password_check(&self, user: &str, address: Option<SocketAddr>) -> PasswordCheck {
+        let local = address.is_none_or(|a| a.ip().is_loopback());
+        let snapshot = self.inner.catalog.snapshot();
+        let secret = snapshot.role(user).map(|role| role.password.as_deref());
+        match secret {
+            Some(Some(secret)) => match ScramSecret::parse(secret) {
+                Some(secret) => PasswordCheck::Scram(secret),
+                None => PasswordCheck::Refuse,
+            },
+            // Without a password a role exists for this machine only.
+            Some(None) | None if local => PasswordCheck::Trust,
+            _ => PasswordCheck::Refuse,
+        }
+    }
+
+    /// Opens a session for a client that has proved what [`Server::password_check`] asked for.
+    ///
+    /// # Errors
+    /// Unknown role or database, no right to log in, too many sessions, server shutting down,
+    /// or an invalid setting among those sent along. All are fatal.
+    pub fn open_session(&self, request: LoginRequest) -> Result<Session> {
+        if self.is_shutting_down() {
+            return Err(Error::fatal("57P03", "the database system is shutting down"));
+        }
+        let snapshot = self.inner.catalog.snapshot();
+        let Some(role) = snapshot.role(&request.user) else {
+            return Err(Error::fatal(
+                "28000",
+                format!("role \"{}\" does not exist", request.user),
+            ));
+        };
+        self.check_login(role)?;
+        check_database(&request)?;
+        let handle = self.inner.sessions.open(NewHandle {
+            user: role.name.clone(),
+            superuser: role.superuser,
+            database: request.database.clone(),
+            application_name: String::new(),
+            client_address: request.address.map(|a| a.ip().to_string()),
+            client_port: request.address.map_or(-1, |a| i32::from(a.port())),
+        });
+        Session::new(self.clone(), handle, role, &request).map_err(|error| Error {
+            severity: crate::Severity::Fatal,
+            ..error
+        })
+    }
+
+    fn check_login(&self, role: &Arc<Role>) -> Result<()> {
+        if !role.login {
+            return Err(Error::fatal(
+                "28000",
+                format!("role \"{}\" is not permitted to log in", role.name),
+            ));
+        }
+        let sessions = &self.inner.sessions;
+        if !role.superuser && sessions.count() >= self.inner.config.max_connections {
+            return Err(Error::fatal("53300", "sorry, too many clients already")
+                .with_detail(format!(
+                    "The limit is {} sessions.",
+                    self.inner.config.max_connections
+                ))
+                .with_hint("Raise --max-connections, or close sessions."));
+        }
+        let limit = usize::try_from(role.connection_limit).ok();
+        if limit.is_some_and(|limit| sessions.count_of(&role.name) >= limit) {
+            return Err(Error::fatal(
+                "53300",
+                format!("too many connections for role \"{}\"", role.name),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// One database, under its own name, PostgreSQL's default name, and the role's.
+fn check_database(request: &LoginRequest) -> Result<()> {
+    let name = request.database.as_str();
+    if [DATABASE, "postgres", request.user.as_str()].contains(&name) {
+        return Ok(());
+    }
+    Err(
+        Error::fatal("3D000", format!("database \"{name}\" does not exist")).with_hint(format!(
+            "Forebay serves one database, \"{DATABASE}\"; \"postgres\" and the role's own name lead there too."
+        )),
+    )
+}

@@ -1,0 +1,202 @@
+//! A result on its way to the client.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
+use forebay_engine::ResultStream;
+
+use crate::copy::CopyOut;
+use crate::cursor::CursorRows;
+use crate::way::Running;
+use crate::{Error, Result};
+
+/// What a statement answers.
+#[derive(Debug)]
+pub enum Response {
+    /// Rows, to be pulled.
+    Rows(Rows),
+    /// Rows in the form of `COPY … TO STDOUT`, to be pulled.
+    CopyOut(CopyOut),
+    /// A command tag.
+    Done(String),
+}
+
+/// The rows of a statement. Dropping them stops the statement.
+#[derive(Debug)]
+pub struct Rows {
+    schema: SchemaRef,
+    source: Source,
+    /// The rest of a batch that a row limit cut.
+    rest: Option<RecordBatch>,
+    running: Option<Running>,
+    verb: &'static str,
+    counts_rows: bool,
+    returned: u64,
+}
+
+#[derive(Debug)]
+enum Source {
+    Plan(ResultStream),
+    Batches(VecDeque<RecordBatch>),
+    /// Rows of a cursor, at most this many; the statement of the cursor goes on elsewhere.
+    Cursor(Arc<CursorRows>, Option<u64>),
+}
+
+impl Rows {
+    fn new(schema: SchemaRef, source: Source, running: Running, verb: &'static str) -> Self {
+        Self {
+            schema,
+            source,
+            rest: None,
+            running: Some(running),
+            verb,
+            counts_rows: matches!(verb, "SELECT" | "FETCH"),
+            returned: 0,
+        }
+    }
+
+    pub(crate) fn of_plan(stream: ResultStream, running: Running, verb: &'static str) -> Self {
+        let schema = Arc::clone(stream.schema());
+        Self::new(schema, Source::Plan(stream), running, verb)
+    }
+
+    pub(crate) fn of_batch(batch: RecordBatch, running: Running, verb: &'static str) -> Self {
+        let schema = batch.schema();
+        Self::new(schema, Source::Batches([batch].into()), running, verb)
+    }
+
+    pub(crate) fn of_cursor(
+        cursor: Arc<CursorRows>,
+        limit: Option<u64>,
+        running: Running,
+    ) -> Self {
+        let schema = Arc::clone(cursor.schema());
+        Self::new(schema, Source::Cursor(cursor, limit), running, "FETCH")
+    }
+
+    /// The columns, named as PostgreSQL names them.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Rows returned so far.
+    #[must_use]
+    pub fn returned(&self) -> u64 {
+        self.returned
+    }
+
+    /// The next batch of at most `limit` rows; `None` at the end, with which the statement ends
+    /// too. Cancel safe.
+    ///
+    /// # Errors
+    /// What the plan failed with, or the interrupt that stopped it; nothing follows an error.
+    pub async fn next(&mut self, limit: Option<usize>) -> Result<Option<RecordBatch>> {
+        let Some(running) = &mut self.running else {
+            return Ok(self.take_rest(limit));
+        };
+        running.resume();
+        let watch = running.watch();
+        watch.over(self.next_unwatched(limit)).await.inspect_err(|error| self.fail(error))
+    }
+
+    /// As [`Rows::next`], for a caller that watches for interrupts itself.
+    pub(crate) async fn next_unwatched(
+        &mut self,
+        limit: Option<usize>,
+    ) -> Result<Option<RecordBatch>> {
+        if let Some(rest) = self.take_rest(limit) {
+            return Ok(Some(rest));
+        }
+        match next_of(&mut self.source).await {
+            Ok(Some(batch)) => {
+                if let Some(running) = &mut self.running {
+                    running.returned_rows();
+                }
+                Ok(Some(self.cut(batch, limit)))
+            }
+            Ok(None) => {
+                self.end(Ok(()));
+                Ok(None)
+            }
+            Err(error) => {
+                self.end(Err(&error));
+                Err(error)
+            }
+        }
+    }
+
+    fn take_rest(&mut self, limit: Option<usize>) -> Option<RecordBatch> {
+        let rest = self.rest.take()?;
+        Some(self.cut(rest, limit))
+    }
+
+    fn cut(&mut self, batch: RecordBatch, limit: Option<usize>) -> RecordBatch {
+        let rows = limit.unwrap_or(usize::MAX).min(batch.num_rows());
+        if rows < batch.num_rows() {
+            self.rest = Some(batch.slice(rows, batch.num_rows() - rows));
+        }
+        self.returned += rows as u64;
+        batch.slice(0, rows)
+    }
+
+    fn end(&mut self, outcome: Result<(), &Error>) {
+        if let Some(running) = self.running.take() {
+            running.finish(outcome);
+        }
+        self.source = Source::Batches(VecDeque::new());
+    }
+
+    /// The client has what it asked for now and will come back for more: until then no cancel
+    /// and no timeout concerns this statement.
+    pub fn suspend(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.suspend();
+        }
+    }
+
+    /// Waits until the statement is interrupted, for as long as a slow client is being written
+    /// to. Never returns once the statement has ended.
+    pub async fn interrupted(&self) -> Error {
+        match &self.running {
+            Some(running) => running.interrupted().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends the statement early with an error of the front end.
+    pub fn fail(&mut self, error: &Error) {
+        self.end(Err(error));
+    }
+
+    /// The command tag for `rows` rows.
+    #[must_use]
+    pub fn tag(&self, rows: u64) -> String {
+        if self.counts_rows {
+            format!("{} {rows}", self.verb)
+        } else {
+            self.verb.to_owned()
+        }
+    }
+}
+
+async fn next_of(source: &mut Source) -> Result<Option<RecordBatch>> {
+    match source {
+        Source::Plan(stream) => loop {
+            match stream.next().await? {
+                Some(batch) if batch.num_rows() == 0 => {}
+                batch => return Ok(batch),
+            }
+        },
+        Source::Batches(batches) => Ok(batches.pop_front()),
+        Source::Cursor(cursor, limit) => {
+            let batch = cursor.next(*limit).await?;
+            if let (Some(left), Some(batch)) = (limit.as_mut(), &batch) {
+                *left -= batch.num_rows() as u64;
+            }
+            Ok(batch)
+        }
+    }
+}

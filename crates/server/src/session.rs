@@ -1,0 +1,465 @@
+//! What a session owns.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use datafusion::scalar::ScalarValue;
+use forebay_catalog::{Role, Snapshot};
+use forebay_engine::{SessionFacts, Vantage};
+use forebay_lifecycle::QueryId;
+use forebay_sql::Parsed;
+
+use crate::cursor::Cursors;
+use crate::interrupt::Interrupt;
+use crate::login::LoginRequest;
+use crate::prepared::Prepared;
+use crate::sessions::{Activity, SessionHandle};
+use crate::settings::{self, Settings};
+use crate::transaction::{Open, Transaction};
+use crate::way::Request;
+use crate::{Error, Response, Result, Server};
+
+/// Texts up to this size are parsed on the network runtime, in well under a millisecond.
+const MAX_QUICK_TEXT_BYTES: usize = 16 * 1024;
+
+/// A message to the client that is no error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// `WARNING`, `NOTICE`, `INFO`.
+    pub severity: &'static str,
+    /// Code of PostgreSQL's appendix A.
+    pub sqlstate: &'static str,
+    /// What it says.
+    pub message: String,
+}
+
+/// The transaction as the client is told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionStatus {
+    /// No block is open.
+    Idle,
+    /// A block is open.
+    InBlock,
+    /// A block is open and has failed.
+    Failed,
+}
+
+/// What of a session never changes.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) protocol: &'static str,
+    pub(crate) login_role: Arc<str>,
+    pub(crate) database: Arc<str>,
+    pub(crate) client_address: Arc<str>,
+}
+
+/// One client's session. Dropping it ends everything that it has open.
+pub struct Session {
+    pub(crate) server: Server,
+    pub(crate) handle: Arc<SessionHandle>,
+    pub(crate) identity: Identity,
+    pub(crate) settings: Settings,
+    pub(crate) transaction: Transaction,
+    pub(crate) cursors: Cursors,
+    pub(crate) prepared: HashMap<String, Arc<Prepared>>,
+    pub(crate) vantages: Vantages,
+    notices: Vec<Notice>,
+    /// Values of reported settings that the client knows.
+    told: HashMap<&'static str, String>,
+}
+
+impl Session {
+    pub(crate) fn new(
+        server: Server,
+        handle: Arc<SessionHandle>,
+        role: &Role,
+        request: &LoginRequest,
+    ) -> Result<Self> {
+        let address = request.address.map_or_else(|| "local".to_owned(), |a| a.to_string());
+        let mut session = Self {
+            server,
+            handle,
+            identity: Identity {
+                protocol: request.protocol,
+                login_role: role.name.as_str().into(),
+                database: request.database.as_str().into(),
+                client_address: address.into(),
+            },
+            settings: Settings::new(),
+            transaction: Transaction::None,
+            cursors: Cursors::default(),
+            prepared: HashMap::new(),
+            vantages: Vantages::default(),
+            notices: Vec::new(),
+            told: HashMap::new(),
+        };
+        session.adopt_settings(role, request)?;
+        Ok(session)
+    }
+
+    /// Server's settings, then the role's, then those of the connection.
+    fn adopt_settings(&mut self, role: &Role, request: &LoginRequest) -> Result<()> {
+        let snapshot = self.server.inner.catalog.snapshot();
+        let stored = snapshot.system_settings().iter().chain(&role.settings);
+        for (name, value) in stored {
+            // A stored value that has become invalid must not lock everybody out.
+            if let Err(error) = self.settings.set(name, &stored_values(name, value), false) {
+                tracing::warn!(name, value, %error, "stored setting ignored");
+            }
+        }
+        for (name, value) in &request.settings {
+            self.settings.set(name, &stored_values(name, value), false)?;
+        }
+        self.settings.state_fact(settings::SESSION_AUTHORIZATION, &role.name, false);
+        self.settings.state_fact(settings::ROLE, "none", false);
+        self.state_superuser();
+        self.settings.become_reset_values();
+        self.handle.status.lock().application_name = self.setting("application_name").to_owned();
+        Ok(())
+    }
+
+    /// The session's process id.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.handle.pid
+    }
+
+    /// What a `CancelRequest` for this session must carry.
+    #[must_use]
+    pub fn secret(&self) -> i32 {
+        self.handle.secret
+    }
+
+    /// Splits a text into its statements. A long text is parsed on the query runtime, because
+    /// parsing it takes a while.
+    ///
+    /// # Errors
+    /// Syntax errors, with their position.
+    pub async fn parse(&self, text: &str) -> Result<Vec<Parsed>> {
+        if text.len() <= MAX_QUICK_TEXT_BYTES {
+            return Ok(forebay_sql::parse(text)?);
+        }
+        let text = text.to_owned();
+        let work = async move { Ok(forebay_sql::parse(&text)) };
+        Ok(self.server.inner.engine.on_query_runtime(work).await??)
+    }
+
+    /// The current value of a setting.
+    #[must_use]
+    pub fn show(&self, name: &str) -> Option<&str> {
+        self.settings.get(name)
+    }
+
+    /// Runs one statement up to its first row.
+    ///
+    /// # Errors
+    /// Whatever goes wrong with it. The front end reports the error through [`Session::fail`].
+    pub async fn execute(&mut self, parsed: &Arc<Parsed>) -> Result<Response> {
+        self.run(Request {
+            parsed: Arc::clone(parsed),
+            prepared: None,
+            values: Vec::new(),
+        })
+        .await
+    }
+
+    /// Runs a prepared statement with `values` for its parameters.
+    ///
+    /// # Errors
+    /// As [`Session::execute`].
+    pub async fn execute_prepared(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        values: Vec<ScalarValue>,
+    ) -> Result<Response> {
+        self.run(Request {
+            parsed: Arc::clone(prepared.parsed()),
+            prepared: Some(Arc::clone(prepared)),
+            values,
+        })
+        .await
+    }
+
+    /// Takes note that something has failed: an open block fails with it.
+    pub fn fail(&mut self) {
+        self.transaction = match std::mem::take(&mut self.transaction) {
+            Transaction::Block(mut open) => {
+                open.give_back_after_failure();
+                self.cursors.roll_back();
+                Transaction::Failed(open)
+            }
+            other => other,
+        };
+    }
+
+    /// Ends what statements outside a block have opened: all of it is committed, or, after an
+    /// error, undone. Called at the end of each message (`Sync` in the extended protocol).
+    ///
+    /// # Errors
+    /// When the commit fails; everything is undone then.
+    pub async fn end_implicit_transaction(&mut self, succeeded: bool) -> Result<()> {
+        let open = match std::mem::take(&mut self.transaction) {
+            Transaction::Implicit(open) => open,
+            other => {
+                self.transaction = other;
+                return Ok(());
+            }
+        };
+        if succeeded {
+            self.commit(open).await
+        } else {
+            self.roll_back(open);
+            Ok(())
+        }
+    }
+
+    pub(crate) async fn commit(&mut self, open: Box<Open>) -> Result<()> {
+        let before = open.settings_before().clone();
+        let result = open.commit(&self.server.inner.catalog).await;
+        match result {
+            Ok(()) => {
+                self.cursors.commit();
+                self.settings.end_transaction();
+            }
+            Err(_) => {
+                self.cursors.roll_back();
+                self.settings = before;
+            }
+        }
+        self.state_superuser();
+        result
+    }
+
+    pub(crate) fn roll_back(&mut self, open: Box<Open>) {
+        self.cursors.roll_back();
+        open.roll_back(&mut self.settings);
+        self.state_superuser();
+    }
+
+    /// The transaction as the client is told of it.
+    #[must_use]
+    pub fn transaction_status(&self) -> TransactionStatus {
+        match self.transaction {
+            Transaction::None | Transaction::Implicit(_) => TransactionStatus::Idle,
+            Transaction::Block(_) => TransactionStatus::InBlock,
+            Transaction::Failed(_) => TransactionStatus::Failed,
+        }
+    }
+
+    /// The session waits for its client from here on.
+    pub fn idle(&mut self) {
+        let activity = match self.transaction_status() {
+            TransactionStatus::Idle => Activity::Idle,
+            TransactionStatus::InBlock => Activity::IdleInTransaction,
+            TransactionStatus::Failed => Activity::IdleInFailedTransaction,
+        };
+        self.show_activity(activity, None);
+    }
+
+    /// Waits until something ends the idle session: a signal, a time limit, or the server's
+    /// shutdown. Cancel safe, but the time limits count anew with each call.
+    pub async fn idle_interrupted(&self) -> Error {
+        let (limit, reason) = match self.transaction_status() {
+            TransactionStatus::Idle => ("idle_session_timeout", Interrupt::IdleSessionTimeout),
+            _ => (
+                "idle_in_transaction_session_timeout",
+                Interrupt::IdleInTransactionTimeout,
+            ),
+        };
+        let limit = self.settings.timeout(limit);
+        let timeout = async {
+            match limit {
+                Some(limit) => tokio::time::sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            interrupt = self.handle.termination.interrupted() => interrupt.into(),
+            interrupt = self.handle.drain.interrupted() => interrupt.into(),
+            () = timeout => reason.into(),
+        }
+    }
+
+    /// Messages that have come up since the last call.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// Reported settings that have changed since the last call; all of them at the first.
+    pub fn take_changed_settings(&mut self) -> Vec<(&'static str, String)> {
+        let mut changed = Vec::new();
+        for (name, value) in self.settings.reported() {
+            if self.told.get(name).is_none_or(|told| told != value) {
+                changed.push((name, value.to_owned()));
+            }
+        }
+        for (name, value) in &changed {
+            self.told.insert(name, value.clone());
+        }
+        changed
+    }
+
+    /// Adds a message for the client, unless `client_min_messages` asks for less.
+    pub(crate) fn notice(
+        &mut self,
+        severity: &'static str,
+        sqlstate: &'static str,
+        message: impl Into<String>,
+    ) {
+        let wanted = match self.setting("client_min_messages") {
+            "error" => false,
+            "warning" => severity == "WARNING",
+            _ => true,
+        };
+        if wanted {
+            self.notices.push(Notice {
+                severity,
+                sqlstate,
+                message: message.into(),
+            });
+        }
+    }
+
+    /// A setting that always exists.
+    pub(crate) fn setting(&self, name: &str) -> &str {
+        self.settings.get(name).unwrap_or_default()
+    }
+
+    /// The role whose rights are in force.
+    pub(crate) fn current_user(&self) -> &str {
+        match self.setting(settings::ROLE) {
+            "none" => self.setting(settings::SESSION_AUTHORIZATION),
+            role => role,
+        }
+    }
+
+    pub(crate) fn is_superuser(&self) -> bool {
+        self.setting(settings::IS_SUPERUSER) == "on"
+    }
+
+    /// Brings `is_superuser` in line with the role in force.
+    pub(crate) fn state_superuser(&mut self) {
+        let snapshot = self.snapshot();
+        let superuser = snapshot.role(self.current_user()).is_some_and(|r| r.superuser);
+        let value = if superuser { "on" } else { "off" };
+        if self.setting(settings::IS_SUPERUSER) != value {
+            self.settings.state_fact(settings::IS_SUPERUSER, value, false);
+        }
+    }
+
+    pub(crate) fn require_superuser(&self, what: &str) -> Result<()> {
+        if self.is_superuser() {
+            return Ok(());
+        }
+        Err(Error::permission(format!("must be superuser {what}")))
+    }
+
+    /// The catalog that the next statement sees.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        let catalog = &self.server.inner.catalog;
+        match self.transaction.open() {
+            Some(open) => open.snapshot(catalog),
+            None => catalog.snapshot(),
+        }
+    }
+
+    /// The open transaction. Only called while a statement runs, which always has one.
+    pub(crate) fn open(&self) -> &Open {
+        self.transaction.open().expect("a running statement has a transaction")
+    }
+
+    /// As [`Session::open`].
+    pub(crate) fn open_mut(&mut self) -> &mut Open {
+        self.transaction.open_mut().expect("a running statement has a transaction")
+    }
+
+    /// Brings `pg_stat_activity` up to date.
+    pub(crate) fn show_activity(
+        &self,
+        activity: Activity,
+        statement: Option<(&Arc<str>, QueryId)>,
+    ) {
+        let now = Utc::now();
+        let mut status = self.handle.status.lock();
+        if status.activity != activity {
+            status.activity = activity;
+            status.state_change = now;
+        }
+        if let Some((text, id)) = statement {
+            status.query = Arc::clone(text);
+            status.query_id = Some(id.to_string());
+            status.query_start = Some(now);
+        }
+        status.transaction_start = match &self.transaction {
+            Transaction::None => statement.map(|_| now),
+            other => other.open().map(|open| open.started),
+        };
+        let name = self.setting("application_name");
+        if status.application_name != name {
+            name.clone_into(&mut status.application_name);
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.server.inner.sessions.close(self.handle.pid);
+    }
+}
+
+/// A value that was stored as one text, as `SET` would have been given it.
+fn stored_values(name: &str, value: &str) -> Vec<String> {
+    if name.eq_ignore_ascii_case("search_path") {
+        settings::split_identifiers(value)
+    } else {
+        vec![value.to_owned()]
+    }
+}
+
+/// The last vantage that was made: statement after statement has the same settings and catalog.
+#[derive(Debug, Default)]
+pub(crate) struct Vantages(Option<Vantage>);
+
+impl Vantages {
+    pub(crate) fn get(
+        &mut self,
+        server: &Server,
+        handle: &SessionHandle,
+        settings: &Settings,
+        snapshot: Arc<Snapshot>,
+        start: DateTime<Utc>,
+    ) -> Result<Vantage> {
+        if let Some(last) = &self.0
+            && Arc::ptr_eq(&last.facts().settings, settings.all())
+            && Arc::ptr_eq(&last.facts().snapshot, &snapshot)
+        {
+            return Ok(last.at(start));
+        }
+        let session_user = settings.get(settings::SESSION_AUTHORIZATION).unwrap_or_default();
+        let current_user = match settings.get(settings::ROLE) {
+            None | Some("none") => session_user,
+            Some(role) => role,
+        };
+        let facts = SessionFacts {
+            pid: handle.pid,
+            database: handle.database.clone(),
+            current_user: current_user.to_owned(),
+            session_user: session_user.to_owned(),
+            superuser: settings.get(settings::IS_SUPERUSER) == Some("on"),
+            search_path: settings.search_path(current_user),
+            settings: Arc::clone(settings.all()),
+            snapshot,
+        };
+        let vantage = Vantage::new(
+            &server.inner.session_config,
+            facts,
+            &settings.datafusion_options(),
+            settings.get("timezone").unwrap_or("UTC"),
+            start,
+        )?;
+        self.0 = Some(vantage.clone());
+        Ok(vantage)
+    }
+}

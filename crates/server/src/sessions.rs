@@ -1,0 +1,277 @@
+//! All sessions, as others see and signal them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use chrono::{DateTime, Utc};
+use dashmap::DashMap;
+use forebay_engine::{Backend, BackendControl, EngineError, SessionFacts, SettingRow};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::interrupt::{Interrupt, Interruptor};
+use crate::settings;
+
+/// What a session does, as `pg_stat_activity` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// A statement runs or its rows are being sent.
+    Active,
+    /// Nothing runs, no transaction is open.
+    Idle,
+    /// Nothing runs inside an open transaction.
+    IdleInTransaction,
+    /// The open transaction has failed.
+    IdleInFailedTransaction,
+}
+
+impl Activity {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Idle => "idle",
+            Self::IdleInTransaction => "idle in transaction",
+            Self::IdleInFailedTransaction => "idle in transaction (aborted)",
+        }
+    }
+}
+
+/// What of a session changes while it lives and is shown to others.
+#[derive(Debug)]
+pub(crate) struct Status {
+    pub(crate) activity: Activity,
+    pub(crate) application_name: String,
+    pub(crate) query: Arc<str>,
+    pub(crate) query_id: Option<String>,
+    pub(crate) query_start: Option<DateTime<Utc>>,
+    pub(crate) transaction_start: Option<DateTime<Utc>>,
+    pub(crate) state_change: DateTime<Utc>,
+    pub(crate) wait: Option<(&'static str, String)>,
+}
+
+/// The part of a session that others reach: to look at it, to cancel, to end it.
+#[derive(Debug)]
+pub struct SessionHandle {
+    /// Process id, unique among the living sessions.
+    pub pid: i32,
+    /// What a `CancelRequest` must know.
+    pub secret: i32,
+    pub(crate) user: String,
+    pub(crate) superuser: bool,
+    pub(crate) database: String,
+    pub(crate) client_address: Option<String>,
+    pub(crate) client_port: i32,
+    pub(crate) started: DateTime<Utc>,
+    pub(crate) status: Mutex<Status>,
+    /// Thrown to end the session at once.
+    pub(crate) termination: Arc<Interruptor>,
+    /// Thrown to end the session as soon as it is idle.
+    pub(crate) drain: Arc<Interruptor>,
+    running: Mutex<Option<Arc<Interruptor>>>,
+}
+
+impl SessionHandle {
+    /// Declares what a cancel from now on stops; `None` when nothing runs.
+    pub(crate) fn set_running(&self, statement: Option<Arc<Interruptor>>) {
+        *self.running.lock() = statement;
+    }
+
+    /// Takes `statement` back from where a cancel would find it; another one stays.
+    pub(crate) fn clear_running(&self, statement: &Arc<Interruptor>) {
+        let mut running = self.running.lock();
+        if running.as_ref().is_some_and(|r| Arc::ptr_eq(r, statement)) {
+            *running = None;
+        }
+    }
+
+    fn cancel(&self) {
+        if let Some(statement) = &*self.running.lock() {
+            statement.interrupt(Interrupt::Cancel);
+        }
+    }
+
+    fn backend(&self) -> Backend {
+        let status = self.status.lock();
+        Backend {
+            pid: self.pid,
+            database: self.database.clone(),
+            user: self.user.clone(),
+            application_name: status.application_name.clone(),
+            client_address: self.client_address.clone(),
+            client_port: self.client_port,
+            backend_start: self.started,
+            transaction_start: status.transaction_start,
+            query_start: status.query_start,
+            state_change: status.state_change,
+            state: status.activity.as_str(),
+            wait_event_type: status.wait.as_ref().map(|w| w.0).or_else(|| client_wait(&status)),
+            wait_event: status
+                .wait
+                .as_ref()
+                .map(|w| w.1.clone())
+                .or_else(|| client_wait(&status).map(|_| "ClientRead".to_owned())),
+            query: status.query.to_string(),
+            query_id: status.query_id.clone(),
+        }
+    }
+}
+
+/// An idle session waits for its client.
+fn client_wait(status: &Status) -> Option<&'static str> {
+    (status.activity != Activity::Active).then_some("Client")
+}
+
+/// The living sessions by process id.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    by_pid: DashMap<i32, Arc<SessionHandle>>,
+    last_pid: AtomicI32,
+    closed: Notify,
+}
+
+/// What a new session is known by.
+pub(crate) struct NewHandle {
+    pub(crate) user: String,
+    pub(crate) superuser: bool,
+    pub(crate) database: String,
+    pub(crate) application_name: String,
+    pub(crate) client_address: Option<String>,
+    pub(crate) client_port: i32,
+}
+
+impl Sessions {
+    pub(crate) fn open(&self, new: NewHandle) -> Arc<SessionHandle> {
+        let now = Utc::now();
+        let handle = Arc::new(SessionHandle {
+            pid: self.free_pid(),
+            secret: rand::random(),
+            user: new.user,
+            superuser: new.superuser,
+            database: new.database,
+            client_address: new.client_address,
+            client_port: new.client_port,
+            started: now,
+            status: Mutex::new(Status {
+                activity: Activity::Idle,
+                application_name: new.application_name,
+                query: Arc::from(""),
+                query_id: None,
+                query_start: None,
+                transaction_start: None,
+                state_change: now,
+                wait: None,
+            }),
+            termination: Interruptor::new(),
+            drain: Interruptor::new(),
+            running: Mutex::new(None),
+        });
+        self.by_pid.insert(handle.pid, Arc::clone(&handle));
+        handle
+    }
+
+    /// Process ids count up from 1 and start again after the largest; used ones are skipped.
+    fn free_pid(&self) -> i32 {
+        loop {
+            let pid = self.last_pid.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+            if pid > 0 && !self.by_pid.contains_key(&pid) {
+                return pid;
+            }
+            if pid < 0 {
+                self.last_pid.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(crate) fn close(&self, pid: i32) {
+        self.by_pid.remove(&pid);
+        self.closed.notify_waiters();
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.by_pid.len()
+    }
+
+    pub(crate) fn count_of(&self, user: &str) -> usize {
+        self.by_pid.iter().filter(|s| s.user == user).count()
+    }
+
+    /// Carries out a `CancelRequest`; a wrong secret is ignored without a word.
+    pub(crate) fn cancel_request(&self, pid: i32, secret: i32) {
+        if let Some(session) = self.by_pid.get(&pid)
+            && session.secret == secret
+        {
+            session.cancel();
+        }
+    }
+
+    pub(crate) fn drain_all(&self) {
+        for session in &self.by_pid {
+            session.drain.interrupt(Interrupt::Shutdown);
+        }
+    }
+
+    pub(crate) fn terminate_all(&self) {
+        for session in &self.by_pid {
+            session.termination.interrupt(Interrupt::Shutdown);
+        }
+    }
+
+    /// Waits until no session lives.
+    pub(crate) async fn all_closed(&self) {
+        loop {
+            let closed = self.closed.notified();
+            if self.by_pid.is_empty() {
+                return;
+            }
+            closed.await;
+        }
+    }
+
+    /// The session `pid`, if `asker` may signal it.
+    fn signalled(&self, asker: &SessionFacts, pid: i32) -> Result<Option<Arc<SessionHandle>>, EngineError> {
+        let Some(session) = self.by_pid.get(&pid).map(|s| Arc::clone(&s)) else {
+            return Ok(None);
+        };
+        if session.superuser && !asker.superuser {
+            return Err(EngineError::new(
+                "42501",
+                "must be a superuser to signal the session of a superuser",
+            ));
+        }
+        if session.user != asker.current_user && !asker.superuser {
+            return Err(EngineError::new(
+                "42501",
+                format!("must be role \"{}\" or a superuser to signal this session", session.user),
+            ));
+        }
+        Ok(Some(session))
+    }
+}
+
+impl BackendControl for Sessions {
+    fn backends(&self) -> Vec<Backend> {
+        let mut backends: Vec<Backend> = self.by_pid.iter().map(|s| s.backend()).collect();
+        backends.sort_by_key(|b| b.pid);
+        backends
+    }
+
+    fn cancel(&self, asker: &SessionFacts, pid: i32) -> Result<bool, EngineError> {
+        let session = self.signalled(asker, pid)?;
+        if let Some(session) = &session {
+            session.cancel();
+        }
+        Ok(session.is_some())
+    }
+
+    fn terminate(&self, asker: &SessionFacts, pid: i32) -> Result<bool, EngineError> {
+        let session = self.signalled(asker, pid)?;
+        if let Some(session) = &session {
+            session.termination.interrupt(Interrupt::Terminate);
+        }
+        Ok(session.is_some())
+    }
+
+    fn settings(&self, asker: &SessionFacts) -> Vec<SettingRow> {
+        settings::rows(&asker.settings)
+    }
+}

@@ -1,0 +1,180 @@
+//! What a transaction owns: locks, uncommitted catalog changes, settings to go back to.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use forebay_admission::{Admission, Locks, Owner, OwnerGuard};
+use forebay_catalog::{Catalog, Change, Snapshot};
+
+use crate::settings::Settings;
+use crate::{Error, Result};
+
+/// The transaction of a session, if one is open.
+#[derive(Debug, Default)]
+pub(crate) enum Transaction {
+    /// None is open.
+    #[default]
+    None,
+    /// Opened by a statement outside a block; ends with the message that the statement came in.
+    Implicit(Box<Open>),
+    /// Opened by `BEGIN`.
+    Block(Box<Open>),
+    /// A block that has failed: everything but its end is refused.
+    Failed(Box<Open>),
+}
+
+/// An open transaction.
+#[derive(Debug)]
+pub(crate) struct Open {
+    owner: OwnerGuard,
+    pub(crate) started: DateTime<Utc>,
+    pub(crate) read_only: bool,
+    locks: Vec<Locks>,
+    /// Catalog changes of this transaction, not yet committed.
+    changes: Vec<Change>,
+    /// The catalog with `changes`, once there are any.
+    private: Option<Arc<Snapshot>>,
+    settings_before: Settings,
+    savepoints: Vec<Savepoint>,
+}
+
+#[derive(Debug)]
+struct Savepoint {
+    name: String,
+    locks: usize,
+    changes: usize,
+    private: Option<Arc<Snapshot>>,
+    settings: Settings,
+}
+
+impl Open {
+    pub(crate) fn new(admission: &Admission, settings: &Settings) -> Box<Self> {
+        Box::new(Self {
+            owner: admission.begin(),
+            started: Utc::now(),
+            read_only: settings.get("default_transaction_read_only") == Some("on"),
+            locks: Vec::new(),
+            changes: Vec::new(),
+            private: None,
+            settings_before: settings.clone(),
+            savepoints: Vec::new(),
+        })
+    }
+
+    /// The settings to go back to if the transaction does not commit.
+    pub(crate) fn settings_before(&self) -> &Settings {
+        &self.settings_before
+    }
+
+    pub(crate) fn owner(&self) -> Owner {
+        self.owner.owner()
+    }
+
+    /// Keeps a statement's locks until the transaction ends.
+    pub(crate) fn keep(&mut self, locks: Locks) {
+        self.locks.push(locks);
+    }
+
+    /// The catalog that the next statement sees.
+    pub(crate) fn snapshot(&self, catalog: &Catalog) -> Arc<Snapshot> {
+        match &self.private {
+            Some(snapshot) => Arc::clone(snapshot),
+            None => catalog.snapshot(),
+        }
+    }
+
+    /// Applies `change` for this transaction; others see it after the commit.
+    ///
+    /// # Errors
+    /// When the catalog as this transaction sees it does not allow the change, or the
+    /// transaction is read only.
+    pub(crate) fn change(&mut self, catalog: &Catalog, change: Change) -> Result<()> {
+        if self.read_only {
+            return Err(Error::new(
+                "25006",
+                "cannot change the catalog in a read-only transaction",
+            ));
+        }
+        let changed = self.snapshot(catalog).apply(&change)?;
+        self.private = Some(Arc::new(changed));
+        self.changes.push(change);
+        Ok(())
+    }
+
+    /// Makes the changes durable and visible.
+    ///
+    /// # Errors
+    /// When another transaction has meanwhile committed what does not go with them, or they
+    /// cannot be written. Nothing has been changed then.
+    pub(crate) async fn commit(mut self: Box<Self>, catalog: &Catalog) -> Result<()> {
+        let changes = std::mem::take(&mut self.changes);
+        if !changes.is_empty() {
+            catalog.commit(&changes).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets the changes; the settings become what they were.
+    pub(crate) fn roll_back(self: Box<Self>, settings: &mut Settings) {
+        *settings = self.settings_before;
+    }
+
+    pub(crate) fn savepoint(&mut self, name: String, settings: &Settings) {
+        self.savepoints.push(Savepoint {
+            name,
+            locks: self.locks.len(),
+            changes: self.changes.len(),
+            private: self.private.clone(),
+            settings: settings.clone(),
+        });
+    }
+
+    /// Undoes everything since the savepoint, which stays.
+    pub(crate) fn roll_back_to(&mut self, name: &str, settings: &mut Settings) -> Result<()> {
+        let index = self.find(name)?;
+        self.savepoints.truncate(index + 1);
+        let savepoint = &self.savepoints[index];
+        self.locks.truncate(savepoint.locks);
+        self.changes.truncate(savepoint.changes);
+        self.private.clone_from(&savepoint.private);
+        *settings = savepoint.settings.clone();
+        Ok(())
+    }
+
+    /// Forgets the savepoint and those after it; their work stays.
+    pub(crate) fn release(&mut self, name: &str) -> Result<()> {
+        let index = self.find(name)?;
+        self.savepoints.truncate(index);
+        Ok(())
+    }
+
+    /// Gives back the locks that a failed transaction no longer needs: all that were taken
+    /// after its last savepoint.
+    pub(crate) fn give_back_after_failure(&mut self) {
+        let kept = self.savepoints.last().map_or(0, |s| s.locks);
+        self.locks.truncate(kept);
+    }
+
+    fn find(&self, name: &str) -> Result<usize> {
+        let found = self.savepoints.iter().rposition(|s| s.name == name);
+        found.ok_or_else(|| Error::new("3B001", format!("savepoint \"{name}\" does not exist")))
+    }
+}
+
+impl Transaction {
+    /// The open transaction, failed or not.
+    pub(crate) fn open(&self) -> Option<&Open> {
+        match self {
+            Self::None => None,
+            Self::Implicit(open) | Self::Block(open) | Self::Failed(open) => Some(open),
+        }
+    }
+
+    /// The open transaction, failed or not.
+    pub(crate) fn open_mut(&mut self) -> Option<&mut Open> {
+        match self {
+            Self::None => None,
+            Self::Implicit(open) | Self::Block(open) | Self::Failed(open) => Some(open),
+        }
+    }
+}

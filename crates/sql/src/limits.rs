@@ -1,0 +1,197 @@
+//! What one statement may cost in stack.
+//!
+//! The parser counts its own recursion, but two shapes escape that count: operators that lean to
+//! the left (`1+1+1+…`) are read in a loop and still become a tree as deep as they are long, which
+//! overflows the stack when it is cloned or dropped; and nested type arguments
+//! (`ARRAY<ARRAY<…`) are read by a function that does not count. Both are seen here, in one pass
+//! over the tokens, before a tree exists.
+
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use crate::error::ParseError;
+
+/// How deep the parser may recurse: parentheses, sub-queries, prefix operators.
+pub(crate) const MAX_DEPTH: usize = 128;
+
+/// How many operators may hang together, summed over the parentheses around them.
+///
+/// `a = 1 OR a = 2 OR …` counts two for each term, so a list of a thousand alternatives passes.
+pub(crate) const MAX_CHAIN: usize = 2_000;
+
+/// How deep `ARRAY<…>` and its like may nest.
+const MAX_TYPE_DEPTH: usize = 16;
+
+/// How many brackets may be open at once. More than `MAX_DEPTH`, because not every bracket makes
+/// the parser recurse; it only bounds the memory of this pass.
+const MAX_BRACKETS: usize = 4 * MAX_DEPTH;
+
+/// Refuses a statement whose tree could be too deep.
+///
+/// # Errors
+///
+/// SQLSTATE `54001`.
+pub(crate) fn check(tokens: &[TokenWithSpan]) -> Result<(), ParseError> {
+    let mut depth = Depth::default();
+    let mut levels: Vec<Level> = vec![Level::default()];
+    for token in tokens {
+        depth.types(&token.token)?;
+        match &token.token {
+            Token::LParen | Token::LBracket | Token::LBrace => {
+                depth.add(&mut levels, Level::EXPRESSION)?;
+                levels.push(Level::default());
+            }
+            Token::RParen | Token::RBracket | Token::RBrace => depth.close(&mut levels),
+            token => depth.token(&mut levels, token)?,
+        }
+        if levels.len() > MAX_BRACKETS {
+            return Err(ParseError::too_deep());
+        }
+    }
+    Ok(())
+}
+
+/// Operators since the last thing that starts a new tree, within one pair of brackets.
+#[derive(Debug, Default, Clone, Copy)]
+struct Level {
+    expression: usize,
+    set_operations: usize,
+}
+
+impl Level {
+    const EXPRESSION: Self = Self {
+        expression: 1,
+        set_operations: 0,
+    };
+    const SET_OPERATION: Self = Self {
+        expression: 0,
+        set_operations: 1,
+    };
+}
+
+/// The running sums of [`check`].
+#[derive(Debug, Default)]
+struct Depth {
+    /// All operators of all open levels.
+    chain: usize,
+    /// Open `ARRAY<` and `STRUCT<`.
+    types: usize,
+    /// Whether the last token could be followed by `<` and type arguments.
+    after_type: bool,
+}
+
+impl Depth {
+    fn add(&mut self, levels: &mut [Level], more: Level) -> Result<(), ParseError> {
+        if let Some(level) = levels.last_mut() {
+            level.expression += more.expression;
+            level.set_operations += more.set_operations;
+            self.chain += more.expression + more.set_operations;
+        }
+        if self.chain > MAX_CHAIN {
+            return Err(ParseError::too_deep());
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, levels: &mut Vec<Level>) {
+        // A surplus closing bracket is the parser's to report; the outermost level stays.
+        if levels.len() > 1
+            && let Some(level) = levels.pop()
+        {
+            self.chain -= level.expression + level.set_operations;
+        }
+    }
+
+    fn token(&mut self, levels: &mut [Level], token: &Token) -> Result<(), ParseError> {
+        match role(token) {
+            Role::Operand => Ok(()),
+            Role::Operator => self.add(levels, Level::EXPRESSION),
+            Role::SetOperator => self.add(levels, Level::SET_OPERATION),
+            Role::Separator => {
+                if let Some(level) = levels.last_mut() {
+                    self.chain -= level.expression;
+                    level.expression = 0;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn types(&mut self, token: &Token) -> Result<(), ParseError> {
+        match token {
+            Token::Whitespace(_) => return Ok(()),
+            Token::Lt if self.after_type => self.types += 1,
+            Token::Gt => self.types = self.types.saturating_sub(1),
+            Token::ShiftRight => self.types = self.types.saturating_sub(2),
+            _ => {}
+        }
+        self.after_type = matches!(token, Token::Word(w) if matches!(
+            w.keyword,
+            Keyword::ARRAY | Keyword::STRUCT | Keyword::MAP
+        ));
+        if self.types > MAX_TYPE_DEPTH {
+            return Err(ParseError::too_deep());
+        }
+        Ok(())
+    }
+}
+
+enum Role {
+    Operand,
+    Operator,
+    SetOperator,
+    Separator,
+}
+
+fn role(token: &Token) -> Role {
+    match token {
+        Token::Word(word) => keyword_role(word.keyword),
+        Token::Comma | Token::SemiColon => Role::Separator,
+        Token::Whitespace(_)
+        | Token::EOF
+        | Token::Number(..)
+        | Token::SingleQuotedString(_)
+        | Token::DoubleQuotedString(_)
+        | Token::DollarQuotedString(_)
+        | Token::EscapedStringLiteral(_)
+        | Token::UnicodeStringLiteral(_)
+        | Token::NationalStringLiteral(_)
+        | Token::HexStringLiteral(_)
+        | Token::Placeholder(_)
+        | Token::Period => Role::Operand,
+        // Everything else is an operator, or unknown and better counted than not.
+        _ => Role::Operator,
+    }
+}
+
+fn keyword_role(keyword: Keyword) -> Role {
+    match keyword {
+        Keyword::AND
+        | Keyword::OR
+        | Keyword::XOR
+        | Keyword::NOT
+        | Keyword::IS
+        | Keyword::NOTNULL
+        | Keyword::LIKE
+        | Keyword::ILIKE
+        | Keyword::SIMILAR
+        | Keyword::RLIKE
+        | Keyword::REGEXP
+        | Keyword::IN
+        | Keyword::BETWEEN
+        | Keyword::OVERLAPS
+        | Keyword::OPERATOR
+        | Keyword::COLLATE
+        | Keyword::DIV
+        | Keyword::AT => Role::Operator,
+        Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT | Keyword::MINUS => Role::SetOperator,
+        Keyword::SELECT
+        | Keyword::FROM
+        | Keyword::WHERE
+        | Keyword::HAVING
+        | Keyword::WHEN
+        | Keyword::THEN
+        | Keyword::JOIN => Role::Separator,
+        _ => Role::Operand,
+    }
+}

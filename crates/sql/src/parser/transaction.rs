@@ -1,0 +1,176 @@
+//! Transactions, savepoints, `LOCK TABLE`.
+
+use sqlparser::tokenizer::Token;
+
+use super::tokens::StatementParser;
+use crate::classify::LockMode;
+use crate::error::ParseError;
+use crate::statement::Statement;
+
+/// What `BEGIN` and `SET TRANSACTION` may say.
+#[derive(Default)]
+struct Modes {
+    count: usize,
+    read_only: Option<bool>,
+}
+
+impl StatementParser<'_> {
+    pub(super) fn begin(&mut self) -> Result<Statement, ParseError> {
+        if self.eat(&["START"]) {
+            self.expect(&["TRANSACTION"])?;
+        } else {
+            self.expect(&["BEGIN"])?;
+            self.eat_one_of(&["WORK", "TRANSACTION"]);
+        }
+        let read_only = self.transaction_modes()?.read_only;
+        Ok(Statement::Begin { read_only })
+    }
+
+    pub(super) fn commit(&mut self) -> Result<Statement, ParseError> {
+        self.next();
+        let chain = self.end_of_transaction()?;
+        Ok(Statement::Commit { chain })
+    }
+
+    pub(super) fn rollback(&mut self) -> Result<Statement, ParseError> {
+        let rollback = self.ahead(&["ROLLBACK"]);
+        self.next();
+        self.eat_one_of(&["WORK", "TRANSACTION"]);
+        if rollback && self.eat(&["TO"]) {
+            self.eat_savepoint_word();
+            return self.name().map(Statement::RollbackTo);
+        }
+        let chain = self.chain()?;
+        Ok(Statement::Rollback { chain })
+    }
+
+    pub(super) fn savepoint(&mut self) -> Result<Statement, ParseError> {
+        self.expect(&["SAVEPOINT"])?;
+        self.name().map(Statement::Savepoint)
+    }
+
+    pub(super) fn release(&mut self) -> Result<Statement, ParseError> {
+        self.expect(&["RELEASE"])?;
+        self.eat_savepoint_word();
+        self.name().map(Statement::Release)
+    }
+
+    pub(super) fn lock_table(&mut self) -> Result<Statement, ParseError> {
+        self.expect(&["LOCK"])?;
+        self.eat(&["TABLE"]);
+        let names = self.list(|p| {
+            p.eat(&["ONLY"]);
+            let name = p.relation()?;
+            p.eat_token(&Token::Mul);
+            Ok(name)
+        })?;
+        let mode = if self.eat(&["IN"]) {
+            let mode = self.lock_mode()?;
+            self.expect(&["MODE"])?;
+            mode
+        } else {
+            LockMode::AccessExclusive
+        };
+        let nowait = self.eat(&["NOWAIT"]);
+        Ok(Statement::LockTable {
+            names,
+            mode,
+            nowait,
+        })
+    }
+
+    /// The modes behind `SET TRANSACTION`: at least one.
+    pub(super) fn required_transaction_modes(&mut self) -> Result<(), ParseError> {
+        match self.transaction_modes()?.count {
+            0 => self.unexpected("a transaction mode"),
+            _ => Ok(()),
+        }
+    }
+
+    fn transaction_modes(&mut self) -> Result<Modes, ParseError> {
+        let mut modes = Modes::default();
+        // PostgreSQL takes commas between the modes, or nothing.
+        loop {
+            let comma = modes.count > 0 && self.eat_token(&Token::Comma);
+            if !self.transaction_mode(&mut modes)? {
+                if comma {
+                    return self.unexpected("a transaction mode");
+                }
+                return Ok(modes);
+            }
+            modes.count += 1;
+        }
+    }
+
+    fn transaction_mode(&mut self, modes: &mut Modes) -> Result<bool, ParseError> {
+        if self.eat(&["ISOLATION"]) {
+            self.expect(&["LEVEL"])?;
+            self.isolation_level()?;
+        } else if self.eat(&["READ"]) {
+            modes.read_only = match self.eat_one_of(&["ONLY", "WRITE"]) {
+                Some(word) => Some(word == "ONLY"),
+                None => return self.unexpected("ONLY or WRITE"),
+            };
+        } else if !self.eat(&["DEFERRABLE"]) && !self.eat(&["NOT", "DEFERRABLE"]) {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn isolation_level(&mut self) -> Result<(), ParseError> {
+        let known = self.eat(&["SERIALIZABLE"])
+            || self.eat(&["REPEATABLE", "READ"])
+            || self.eat(&["READ", "COMMITTED"])
+            || self.eat(&["READ", "UNCOMMITTED"]);
+        if known {
+            Ok(())
+        } else {
+            self.unexpected("an isolation level")
+        }
+    }
+
+    fn end_of_transaction(&mut self) -> Result<bool, ParseError> {
+        self.eat_one_of(&["WORK", "TRANSACTION"]);
+        self.chain()
+    }
+
+    fn chain(&mut self) -> Result<bool, ParseError> {
+        if !self.eat(&["AND"]) {
+            return Ok(false);
+        }
+        let no = self.eat(&["NO"]);
+        self.expect(&["CHAIN"])?;
+        Ok(!no)
+    }
+
+    /// `SAVEPOINT` is a noise word where a name follows, and a name where nothing does.
+    fn eat_savepoint_word(&mut self) {
+        if self.ahead(&["SAVEPOINT"]) {
+            let follows = &self.df.parser.peek_nth_token_ref(1).token;
+            if *follows != Token::EOF {
+                self.next();
+            }
+        }
+    }
+
+    fn lock_mode(&mut self) -> Result<LockMode, ParseError> {
+        let modes = [
+            LockMode::AccessShare,
+            LockMode::AccessExclusive,
+            LockMode::RowShare,
+            LockMode::RowExclusive,
+            LockMode::ShareUpdateExclusive,
+            LockMode::ShareRowExclusive,
+            LockMode::Share,
+            LockMode::Exclusive,
+        ];
+        // Longer spellings come before the ones that they begin with.
+        for mode in modes {
+            let words: Vec<&str> = mode.as_str().split(' ').collect();
+            if self.eat(&words) {
+                return Ok(mode);
+            }
+        }
+        self.unexpected("a lock mode")
+    }
+}
