@@ -10,6 +10,10 @@ use tokio::task::JoinHandle;
 
 use crate::EngineError;
 
+/// Stack of a query thread, in bytes. Optimizer rules and expressions recurse with the depth of
+/// the statement; memory is only taken as it is touched.
+const STACK_BYTES: usize = 16 * 1024 * 1024;
+
 /// A Tokio runtime whose threads do nothing but plan and run statements.
 pub(crate) struct QueryRuntime {
     handle: Handle,
@@ -22,6 +26,7 @@ impl QueryRuntime {
         let serial = AtomicUsize::new(0);
         let owned = Builder::new_multi_thread()
             .worker_threads(threads)
+            .thread_stack_size(STACK_BYTES)
             .thread_name_fn(move || format!("query-{}", serial.fetch_add(1, Ordering::Relaxed)))
             .enable_all()
             .build()

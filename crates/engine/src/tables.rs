@@ -16,6 +16,9 @@ use crate::{Engine, EngineError, Vantage};
 /// Entries above which definitions that no snapshot holds any more are dropped.
 const SWEEP_ABOVE: usize = 1024;
 
+/// Views inside views; deeper ones are taken for recursive.
+const MAX_VIEW_DEPTH: usize = 64;
+
 /// Providers by the definition they were made from.
 ///
 /// Snapshots share unchanged relations, so the address of a relation identifies its definition:
@@ -127,7 +130,13 @@ async fn view_provider(
     relation: &Relation,
     view: &ViewDefinition,
 ) -> Result<Arc<dyn TableProvider>, EngineError> {
-    let vantage = vantage.with_search_path(&view.search_path);
+    let vantage = vantage.inside_view(&view.search_path);
+    if vantage.view_depth > MAX_VIEW_DEPTH {
+        return Err(EngineError::new(
+            "42P17",
+            format!("infinite recursion detected in view \"{}\"", relation.name),
+        ));
+    }
     let plan = Box::pin(engine.view_plan(&vantage, view))
         .await
         .map_err(|e| in_view(relation, e))?;
@@ -137,6 +146,9 @@ async fn view_provider(
 /// An error inside a view is not at a place in the statement that uses it.
 fn in_view(relation: &Relation, mut error: EngineError) -> EngineError {
     error.position = None;
+    if error.detail.is_some() {
+        return error;
+    }
     error.with_detail(format!("While reading view \"{}\".", relation.name))
 }
 
@@ -146,7 +158,8 @@ async fn table_provider(
     relation: &Relation,
     table: &TableDefinition,
 ) -> Result<Arc<dyn TableProvider>, EngineError> {
-    let state = engine.borrow_state(vantage);
+    // Planning the definition looks its own name up, which must not be found.
+    let state = engine.borrow_state(&vantage.with_search_path(&[]));
     let text = create_statement(relation, table);
     let statement = parse_one(&text).map_err(|e| in_table(relation, table, e))?;
     let plan = state

@@ -43,6 +43,8 @@ pub struct Vantage {
     pub(crate) config: SessionConfig,
     pub(crate) facts: Arc<SessionFacts>,
     pub(crate) transaction_start: DateTime<Utc>,
+    /// Views that are being resolved around this point of view.
+    pub(crate) view_depth: usize,
 }
 
 impl Vantage {
@@ -70,6 +72,7 @@ impl Vantage {
             config,
             facts,
             transaction_start,
+            view_depth: 0,
         })
     }
 
@@ -118,6 +121,15 @@ impl Vantage {
             config,
             facts,
             transaction_start: self.transaction_start,
+            view_depth: self.view_depth,
+        }
+    }
+
+    /// The point of view of a view's query.
+    pub(crate) fn inside_view(&self, search_path: &[String]) -> Self {
+        Self {
+            view_depth: self.view_depth + 1,
+            ..self.with_search_path(search_path)
         }
     }
 }

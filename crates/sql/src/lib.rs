@@ -33,6 +33,7 @@
 //! Names are not resolved and types are not checked here; `engine` does that when it plans.
 
 mod classify;
+mod dialect;
 mod error;
 mod limits;
 mod parser;

@@ -1,10 +1,11 @@
-//! What one statement may cost in stack.
+//! What one statement may cost in stack and time.
 //!
-//! The parser counts its own recursion, but two shapes escape that count: operators that lean to
+//! The parser counts its own recursion, but three shapes escape that count. Operators that lean to
 //! the left (`1+1+1+…`) are read in a loop and still become a tree as deep as they are long, which
-//! overflows the stack when it is cloned or dropped; and nested type arguments
-//! (`ARRAY<ARRAY<…`) are read by a function that does not count. Both are seen here, in one pass
-//! over the tokens, before a tree exists.
+//! overflows the stack when it is cloned or dropped. Nested type arguments (`ARRAY<ARRAY<…`) are
+//! read by a function that does not count. And a query behind several parentheses in `FROM` is read
+//! once for each of them, because only its end tells whether it is a query or a join; nested, these
+//! tries multiply. All three are seen here, in one pass over the tokens, before a tree exists.
 
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -22,6 +23,9 @@ pub(crate) const MAX_CHAIN: usize = 2_000;
 /// How deep `ARRAY<…>` and its like may nest.
 const MAX_TYPE_DEPTH: usize = 16;
 
+/// How often the parser may read the innermost query again because of the parentheses around it.
+const MAX_TRIES: usize = 4_096;
+
 /// How many brackets may be open at once. More than `MAX_DEPTH`, because not every bracket makes
 /// the parser recurse; it only bounds the memory of this pass.
 const MAX_BRACKETS: usize = 4 * MAX_DEPTH;
@@ -32,11 +36,26 @@ const MAX_BRACKETS: usize = 4 * MAX_DEPTH;
 ///
 /// SQLSTATE `54001`.
 pub(crate) fn check(tokens: &[TokenWithSpan]) -> Result<(), ParseError> {
-    let mut depth = Depth::default();
+    let mut depth = Depth {
+        chain: 0,
+        types: 0,
+        after_type: false,
+        cases: 0,
+        run: 0,
+        tries: 1,
+    };
     let mut levels: Vec<Level> = vec![Level::default()];
     for token in tokens {
+        if matches!(token.token, Token::Whitespace(_)) {
+            continue;
+        }
         depth.types(&token.token)?;
+        depth.tries(&mut levels, &token.token)?;
         match &token.token {
+            Token::Word(word) if word.keyword == Keyword::CASE => depth.open_case()?,
+            Token::Word(word) if word.keyword == Keyword::END => {
+                depth.cases = depth.cases.saturating_sub(1);
+            }
             Token::LParen | Token::LBracket | Token::LBrace => {
                 depth.add(&mut levels, Level::EXPRESSION)?;
                 levels.push(Level::default());
@@ -56,21 +75,25 @@ pub(crate) fn check(tokens: &[TokenWithSpan]) -> Result<(), ParseError> {
 struct Level {
     expression: usize,
     set_operations: usize,
+    /// How often the parser may read what is in these brackets; 0 where it reads once.
+    tries: usize,
 }
 
 impl Level {
     const EXPRESSION: Self = Self {
         expression: 1,
         set_operations: 0,
+        tries: 0,
     };
     const SET_OPERATION: Self = Self {
         expression: 0,
         set_operations: 1,
+        tries: 0,
     };
 }
 
 /// The running sums of [`check`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Depth {
     /// All operators of all open levels.
     chain: usize,
@@ -78,6 +101,12 @@ struct Depth {
     types: usize,
     /// Whether the last token could be followed by `<` and type arguments.
     after_type: bool,
+    /// Open `CASE`s.
+    cases: usize,
+    /// Parentheses opened one right behind the other, up to the current token.
+    run: usize,
+    /// The product of the tries of all open levels.
+    tries: usize,
 }
 
 impl Depth {
@@ -99,7 +128,41 @@ impl Depth {
             && let Some(level) = levels.pop()
         {
             self.chain -= level.expression + level.set_operations;
+            self.tries /= level.tries.max(1);
         }
+    }
+
+    /// The parser counts these too, but takes `CASE` for a name when it has counted too many.
+    fn open_case(&mut self) -> Result<(), ParseError> {
+        self.cases += 1;
+        if self.cases > MAX_DEPTH / 2 {
+            return Err(ParseError::too_deep());
+        }
+        Ok(())
+    }
+
+    fn tries(&mut self, levels: &mut [Level], token: &Token) -> Result<(), ParseError> {
+        if *token == Token::LParen {
+            self.run += 1;
+            return Ok(());
+        }
+        let run = std::mem::take(&mut self.run);
+        let query = matches!(token, Token::Word(w) if matches!(
+            w.keyword,
+            Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::TABLE
+        ));
+        let outermost = levels.len().saturating_sub(run);
+        if query
+            && run > 1
+            && let Some(level) = levels.get_mut(outermost)
+        {
+            level.tries = run;
+            self.tries = self.tries.saturating_mul(run);
+        }
+        if self.tries > MAX_TRIES {
+            return Err(ParseError::too_deep());
+        }
+        Ok(())
     }
 
     fn token(&mut self, levels: &mut [Level], token: &Token) -> Result<(), ParseError> {
@@ -119,7 +182,6 @@ impl Depth {
 
     fn types(&mut self, token: &Token) -> Result<(), ParseError> {
         match token {
-            Token::Whitespace(_) => return Ok(()),
             Token::Lt if self.after_type => self.types += 1,
             Token::Gt => self.types = self.types.saturating_sub(1),
             Token::ShiftRight => self.types = self.types.saturating_sub(2),

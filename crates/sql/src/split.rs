@@ -151,13 +151,13 @@ fn expand_table(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         return tokens;
     }
     let first = tokens.iter().find(|t| is_code(&t.token));
-    let explain = first.is_some_and(|t| keyword(&t.token) == Keyword::EXPLAIN);
+    let verb = first.map_or(Keyword::NoKeyword, |t| keyword(&t.token));
     let mut expanded = Vec::with_capacity(tokens.len() + 4);
     let mut before = Token::EOF;
     let mut tokens = tokens.into_iter().peekable();
     while let Some(token) = tokens.next() {
         let is_table = keyword(&token.token) == Keyword::TABLE;
-        if is_table && query_may_follow(&before, explain) {
+        if is_table && query_may_follow(&before, verb) {
             let span = token.span;
             for part in [word("SELECT"), Token::Mul, word("FROM")] {
                 expanded.push(TokenWithSpan::new(part, span));
@@ -174,10 +174,13 @@ fn expand_table(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
 }
 
 /// Whether `TABLE` behind this token begins a query and is not a word of some other statement.
-fn query_may_follow(before: &Token, explain: bool) -> bool {
+fn query_may_follow(before: &Token, verb: Keyword) -> bool {
     match before {
         Token::EOF | Token::LParen | Token::RParen => true,
         token => match keyword(token) {
+            // `INSERT INTO t TABLE u`, but not `INSERT INTO TABLE t`.
+            Keyword::INTO => false,
+            _ if verb == Keyword::INSERT => true,
             Keyword::AS
             | Keyword::UNION
             | Keyword::INTERSECT
@@ -185,7 +188,9 @@ fn query_may_follow(before: &Token, explain: bool) -> bool {
             | Keyword::ALL
             | Keyword::DISTINCT
             | Keyword::FOR => true,
-            Keyword::EXPLAIN | Keyword::ANALYZE | Keyword::VERBOSE => explain,
+            Keyword::EXPLAIN | Keyword::ANALYZE | Keyword::VERBOSE => {
+                verb == Keyword::EXPLAIN
+            }
             _ => false,
         },
     }

@@ -20,6 +20,7 @@ mod tests;
 use datafusion_sql::parser::Statement as DfStatement;
 use sqlparser::ast::{SetExpr, Statement as SqlStatement};
 
+use crate::dialect::BoundedDialect;
 use crate::error::{NOT_SUPPORTED, ParseError};
 use crate::split;
 use crate::statement::{Parsed, Statement};
@@ -54,7 +55,8 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, ParseError> {
         .into_iter()
         .map(|piece| {
             let (start, end) = (piece.start, piece.end);
-            let statement = StatementParser::new(text, piece)?.whole_statement()?;
+            let dialect = BoundedDialect::new(piece.tokens.len());
+            let statement = StatementParser::new(text, piece, &dialect)?.whole_statement()?;
             Ok(Parsed {
                 text: text[start.byte..end.byte].trim_end().into(),
                 position: start.chars,

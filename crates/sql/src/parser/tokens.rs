@@ -3,16 +3,14 @@
 use std::error::Error;
 
 use datafusion_sql::parser::{DFParser, DFParserBuilder};
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::ParserError;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Word};
 
+use crate::dialect::BoundedDialect;
 use crate::error::{ParseError, SYNTAX_ERROR};
 use crate::limits::MAX_DEPTH;
 use crate::source::Mark;
 use crate::split::{Piece, shorten};
-
-static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 
 /// Parts of a name: database, schema, relation.
 const MAX_NAME_PARTS: usize = 3;
@@ -20,7 +18,8 @@ const MAX_NAME_PARTS: usize = 3;
 /// The parser of one statement.
 pub(crate) struct StatementParser<'a> {
     /// DataFusion's parser over this statement's tokens only.
-    pub(crate) df: DFParser<'static>,
+    pub(crate) df: DFParser<'a>,
+    dialect: &'a BoundedDialect,
     /// The whole query string.
     text: &'a str,
     start: Mark,
@@ -29,14 +28,19 @@ pub(crate) struct StatementParser<'a> {
 }
 
 impl<'a> StatementParser<'a> {
-    pub(crate) fn new(text: &'a str, piece: Piece) -> Result<Self, ParseError> {
+    pub(crate) fn new(
+        text: &'a str,
+        piece: Piece,
+        dialect: &'a BoundedDialect,
+    ) -> Result<Self, ParseError> {
         let df = DFParserBuilder::new(piece.tokens)
-            .with_dialect(&DIALECT)
+            .with_dialect(dialect)
             .with_recursion_limit(MAX_DEPTH)
             .build()
             .map_err(|error| ParseError::new(SYNTAX_ERROR, error.to_string()))?;
         Ok(Self {
             df,
+            dialect,
             text,
             start: piece.start,
             code_end: piece.code_end,
@@ -282,6 +286,7 @@ impl<'a> StatementParser<'a> {
         result: Result<T, E>,
     ) -> Result<T, ParseError> {
         result.map_err(|error| match parser_error(&error) {
+            _ if self.dialect.exhausted() => ParseError::too_deep(),
             Some(ParserError::RecursionLimitExceeded) => ParseError::too_deep(),
             Some(ParserError::TokenizerError(message) | ParserError::ParserError(message)) => {
                 self.reword(message)
@@ -294,15 +299,35 @@ impl<'a> StatementParser<'a> {
     fn reword(&self, message: &str) -> ParseError {
         let (message, location) = split_location(message);
         let expected = message
-            .strip_prefix("Expected: ")
+            .strip_prefix("Expected")
             .and_then(|rest| rest.rsplit_once(", found: "));
         match (expected, location) {
-            (Some((expected, _)), location) => self.syntax_error(location, Some(expected)),
-            (None, None) => ParseError::new(SYNTAX_ERROR, message),
-            (None, Some(location)) => {
-                ParseError::new(SYNTAX_ERROR, message).at(self.mark(location).position())
+            (Some((expected, found)), location) => {
+                let expected = expected.trim_start_matches(':').trim();
+                let location = location.map(|location| self.found_at(found, location));
+                self.syntax_error(location, Some(expected))
             }
+            (None, Some(location)) => self
+                .syntax_error(Some(location), None)
+                .with_detail(Some(format!("{}.", message.trim_end_matches('.')))),
+            (None, None) => ParseError::new(SYNTAX_ERROR, message),
         }
+    }
+
+    /// Some errors of the parser give the place behind what they found; the word itself stands
+    /// shortly before.
+    fn found_at(&self, found: &str, location: Location) -> Location {
+        self.tokens()
+            .take_while(|token| token.span.start <= location)
+            .filter(|token| token.token.to_string() == found)
+            .last()
+            .map_or(location, |token| token.span.start)
+    }
+
+    fn tokens(&self) -> impl Iterator<Item = &TokenWithSpan> {
+        (0..)
+            .map(|index| self.df.parser.token_at(index))
+            .take_while(|token| token.token != Token::EOF)
     }
 
     /// `None` for the place means that the statement ended too early.
@@ -330,11 +355,7 @@ impl<'a> StatementParser<'a> {
 
     /// The token at a place as it was written.
     fn token_text(&self, location: Location) -> &'a str {
-        let token = (0..)
-            .map(|index| self.df.parser.token_at(index))
-            .take_while(|token| token.token != Token::EOF)
-            .find(|token| token.span.start == location);
-        let Some(token) = token else {
+        let Some(token) = self.tokens().find(|token| token.span.start == location) else {
             return "";
         };
         let start = self.mark(location);
