@@ -164,7 +164,9 @@ fn from_context(context: &str, inner: DataFusionError) -> EngineError {
     let mut error = EngineError::from(inner);
     if error.detail.is_none() && error.internal.is_none() && !context.contains(".rs:") {
         let context = first_line(context);
-        error.detail = (!context.is_empty()).then_some(context);
+        // Which rule of ours noticed it is of no use to the one who wrote the statement.
+        let ours = context.starts_with("Optimizer rule") || context == "type_coercion";
+        error.detail = (!context.is_empty() && !ours).then_some(context);
     }
     error
 }

@@ -47,7 +47,7 @@ pub(crate) fn lines(
             .indent(options.verbose)
             .to_string()
     };
-    let lines = StringArray::from_iter_values(text.lines());
+    let lines: StringArray = text.lines().map(Some).collect();
     Ok(RecordBatch::try_new(schema(), vec![Arc::new(lines)])
         .map_err(datafusion::error::DataFusionError::from)?)
 }

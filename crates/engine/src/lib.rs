@@ -11,6 +11,7 @@
 //! - a planning state is borrowed for the length of one planning and never cloned per statement;
 //! - a physical plan is run at most once ([`Plan::run`] takes it by value).
 
+mod arithmetic;
 mod catalogs;
 mod config;
 mod error;

@@ -220,7 +220,7 @@ impl Engine {
         vantage: &Vantage,
         expressions: &[String],
     ) -> Result<Vec<ScalarValue>, EngineError> {
-        let text = format!("SELECT {}", expressions.join(", "));
+        let text = format!("SELECT {}", numbered(expressions));
         let logical = self.analyze(vantage, &parse_one(&text)?, None, &[]).await?;
         let mut rows = self.run(self.plan(vantage, &logical, Vec::new()).await?);
         let Some(batch) = rows.next().await? else {
@@ -240,7 +240,7 @@ impl Engine {
         names: &[String],
     ) -> Result<Vec<DataType>, EngineError> {
         let casts: Vec<String> = names.iter().map(|n| format!("CAST(NULL AS {n})")).collect();
-        let text = format!("SELECT {}", casts.join(", "));
+        let text = format!("SELECT {}", numbered(&casts));
         let logical = self.analyze(vantage, &parse_one(&text)?, None, &[]).await?;
         let fields = logical.schema.fields().iter();
         Ok(fields.map(|f| f.data_type().clone()).collect())
@@ -288,6 +288,16 @@ impl Engine {
             Arc::clone(&self.inner.environment),
         ))
     }
+}
+
+/// A select list with a name for each item, so that equal items do not clash.
+fn numbered(expressions: &[String]) -> String {
+    let items: Vec<String> = expressions
+        .iter()
+        .enumerate()
+        .map(|(i, expression)| format!("{expression} AS c{i}"))
+        .collect();
+    items.join(", ")
 }
 
 /// Parses a text of our own or from the catalog.

@@ -1,10 +1,14 @@
 //! PostgreSQL's ways of writing, in DataFusion's words.
 
+use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, ObjectName, Query, SelectItem, SetExpr, Statement as SqlStatement,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName, Query, Select, SelectItem, SetExpr, Statement as SqlStatement,
+    visit_expressions_mut,
 };
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use datafusion_pg_catalog::sql::rules::{
@@ -33,9 +37,13 @@ static RULES: LazyLock<Vec<Box<dyn SqlStatementRewriteRule>>> = LazyLock::new(||
 /// Rewrites `statement` so that DataFusion understands it. `text` is its source where the
 /// statement is what the client sent: known queries of known tools are recognised by it.
 pub(crate) fn for_datafusion(statement: Statement, text: Option<&str>) -> Statement {
-    let Statement::Statement(inner) = statement else {
+    let Statement::Statement(mut inner) = statement else {
         return statement;
     };
+    if let SqlStatement::Query(query) = inner.as_mut() {
+        tell_apart_equal_columns(query);
+    }
+    let text = text.filter(|_| !array_subqueries(&mut inner));
     let rewritten = match catalog_query(&inner, text) {
         Some(rewritten) => rewritten,
         None => RULES.iter().fold(*inner, |s, rule| rule.rewrite(s)),
@@ -57,6 +65,117 @@ fn catalog_query(statement: &SqlStatement, text: Option<&str>) -> Option<SqlStat
         (Some(one @ SqlStatement::Query(_)), true) => Some(one),
         _ => None,
     }
+}
+
+/// `SELECT 1, 1` has two columns of one name, which DataFusion refuses. They get names of their
+/// own; the client sees those of [`column_names`].
+fn tell_apart_equal_columns(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_mut() else {
+        return;
+    };
+    let mut seen = HashSet::new();
+    for (i, item) in select.projection.iter_mut().enumerate() {
+        let unique = Ident::with_quote('"', format!("\u{1}{i}"));
+        match item {
+            SelectItem::UnnamedExpr(expr) if !seen.insert(expr.to_string()) => {
+                *item = SelectItem::ExprWithAlias {
+                    expr: expr.clone(),
+                    alias: unique,
+                };
+            }
+            SelectItem::ExprWithAlias { alias, .. } if !seen.insert(alias.to_string()) => {
+                *alias = unique;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// `ARRAY(SELECT x …)` is the aggregate `array_agg` of its only column. Answers whether there
+/// was any.
+fn array_subqueries(statement: &mut SqlStatement) -> bool {
+    let mut found = false;
+    let _ = visit_expressions_mut(statement, |expr| {
+        if let Expr::Function(function) = expr
+            && last_part(&function.name).as_deref() == Some("array")
+            && let FunctionArguments::Subquery(query) = &function.args
+            && let Some(aggregate) = aggregated(query)
+        {
+            *expr = Expr::Subquery(Box::new(aggregate));
+            found = true;
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    found
+}
+
+/// The query with its only column aggregated into an array, in the order that it asks for.
+fn aggregated(query: &Query) -> Option<Query> {
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return None;
+    };
+    let [SelectItem::UnnamedExpr(column) | SelectItem::ExprWithAlias { expr: column, .. }] =
+        select.projection.as_slice()
+    else {
+        return None;
+    };
+    // A limit would apply to the aggregate's one row instead of the rows that go into it.
+    if query.limit_clause.is_some() || query.fetch.is_some() || select.distinct.is_some() {
+        return None;
+    }
+    let mut aggregate = query.clone();
+    let order_by = order_of(&mut aggregate, column);
+    aggregate.body = Box::new(SetExpr::Select(Box::new(Select {
+        projection: vec![SelectItem::UnnamedExpr(array_agg(column.clone(), order_by))],
+        ..(**select).clone()
+    })));
+    Some(aggregate)
+}
+
+/// Takes the query's order away, for the aggregate. `ORDER BY 1` means the column itself.
+fn order_of(
+    query: &mut Query,
+    column: &Expr,
+) -> Vec<datafusion::sql::sqlparser::ast::OrderByExpr> {
+    use datafusion::sql::sqlparser::ast::{OrderByKind, Value};
+    let kind = query.order_by.take().map(|order| order.kind);
+    let Some(OrderByKind::Expressions(mut order)) = kind else {
+        return Vec::new();
+    };
+    for item in &mut order {
+        if let Expr::Value(value) = &item.expr
+            && matches!(value.value, Value::Number(..))
+        {
+            item.expr = column.clone();
+        }
+    }
+    order
+}
+
+fn array_agg(
+    column: Expr,
+    order_by: Vec<datafusion::sql::sqlparser::ast::OrderByExpr>,
+) -> Expr {
+    use datafusion::sql::sqlparser::ast::FunctionArgumentClause;
+    let clauses = if order_by.is_empty() {
+        Vec::new()
+    } else {
+        vec![FunctionArgumentClause::OrderBy(order_by)]
+    };
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new("array_agg")]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(column))],
+            clauses,
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
 }
 
 fn names_system_catalog(text: &str) -> bool {

@@ -23,7 +23,8 @@
 //!
 //! - Parsing is pure: no catalog, no session, no clock.
 //! - No input makes it panic or run out of stack: nesting and operator chains have limits, and
-//!   beyond them the answer is an error with SQLSTATE `54001`.
+//!   beyond them the answer is an error with SQLSTATE `54001`. Threads that clone or plan what was
+//!   parsed should have [`STACK_BYTES`] of stack.
 //! - Statements are all parsed or none: an error in the third statement is found before the first
 //!   one runs, as in PostgreSQL.
 //! - [`Parsed::text`] is a verbatim slice of the input at [`Parsed::position`].
@@ -45,6 +46,7 @@ mod statement;
 pub use classify::{Class, LockMode, RelationUse};
 pub use datafusion_sql::parser::{CreateExternalTable, Statement as DfStatement};
 pub use error::ParseError;
+pub use limits::STACK_BYTES;
 pub use parser::parse;
 pub use sqlparser::ast::{DataType, Expr};
 pub use statement::{

@@ -12,13 +12,24 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::error::ParseError;
 
+/// The stack, in bytes, that a thread should have which clones or plans statements.
+///
+/// [`parse`](crate::parse) itself works on any thread. A statement of the greatest depth that it
+/// lets pass takes up to half of this to clone, and more to plan; nothing shallower comes near.
+pub const STACK_BYTES: usize = 16 << 20;
+
 /// How deep the parser may recurse: parentheses, sub-queries, prefix operators.
 pub(crate) const MAX_DEPTH: usize = 128;
 
 /// How many operators may hang together, summed over the parentheses around them.
 ///
 /// `a = 1 OR a = 2 OR …` counts two for each term, so a list of a thousand alternatives passes.
-pub(crate) const MAX_CHAIN: usize = 2_000;
+/// A `UNION` counts [`SET_OPERATION`], so five hundred of them pass.
+pub(crate) const MAX_CHAIN: usize = 2_500;
+
+/// What one `UNION`, `INTERSECT` or `EXCEPT` counts for: its branch of the tree takes more stack to
+/// clone than that of any other operator.
+const SET_OPERATION: usize = 5;
 
 /// How deep `ARRAY<…>` and its like may nest.
 const MAX_TYPE_DEPTH: usize = 16;
@@ -87,7 +98,7 @@ impl Level {
     };
     const SET_OPERATION: Self = Self {
         expression: 0,
-        set_operations: 1,
+        set_operations: SET_OPERATION,
         tries: 0,
     };
 }

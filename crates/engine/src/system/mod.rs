@@ -124,6 +124,7 @@ pub(crate) fn planning_state(
     for function in functions::all(backends) {
         context.register_udf(function);
     }
+    context.add_analyzer_rule(Arc::new(crate::arithmetic::CheckedIntegers));
     Ok(context.state())
 }
 

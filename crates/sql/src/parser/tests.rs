@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::parse;
-use crate::limits::{MAX_CHAIN, MAX_DEPTH};
 use crate::{FetchDirection, Statement};
 
 /// The only statement of a text, in debug form with the noise of trees left out.
@@ -519,6 +518,11 @@ fn errors_are_worded_as_postgresql_words_them() {
     assert!(error.detail.unwrap().starts_with("Expected "));
 }
 
+/// Around every limit, from below.
+const SIZES: &[usize] = &[
+    4, 10, 15, 16, 25, 31, 40, 60, 63, 90, 120, 126, 127, 250, 498, 499, 500, 1_000, 2_498, 2_500,
+];
+
 /// Every shape that could make a tree as deep as it is long.
 fn deep(n: usize) -> Vec<String> {
     let nest = |open: &str, close: &str| format!("select {}1{}", open.repeat(n), close.repeat(n));
@@ -579,23 +583,34 @@ fn deep_statements_are_refused() {
 }
 
 #[test]
-fn what_the_limits_let_pass_can_be_used() {
-    // The stack of a test thread is as small as that of a worker thread.
-    let mut sizes: Vec<usize> = vec![4, 10, 15, MAX_DEPTH / 4, MAX_DEPTH / 2, MAX_DEPTH];
-    sizes.push(MAX_CHAIN - 1);
-    for n in sizes {
-        for text in deep(n) {
+fn what_the_limits_let_pass_is_parsed_on_a_small_stack() {
+    // A test's thread has 2 MiB, as a worker thread has by default.
+    for n in SIZES {
+        for text in deep(*n) {
+            let _ = parse(&text);
+        }
+    }
+    let list = vec!["1"; 100_000].join(",");
+    parse(&format!("select * from t where a in ({list})")).unwrap();
+    let alternatives = vec!["a = 1"; 1_000].join(" or ");
+    parse(&format!("select * from t where {alternatives}")).unwrap();
+    let branches = vec!["select 1"; 500].join(" union all ");
+    parse(&branches).unwrap();
+}
+
+#[test]
+fn what_the_limits_let_pass_can_be_used_with_the_stack_that_is_asked_for() {
+    let work = || {
+        for text in SIZES.iter().flat_map(|n| deep(*n)) {
             if let Ok(parsed) = parse(&text) {
                 let copy = parsed.clone();
                 copy[0].statement.classify();
                 copy[0].statement.parameters();
             }
         }
-    }
-    let list = vec!["1"; 100_000].join(",");
-    parse(&format!("select * from t where a in ({list})")).unwrap();
-    let alternatives = vec!["a = 1"; MAX_CHAIN / 2].join(" or ");
-    parse(&format!("select * from t where {alternatives}")).unwrap();
+    };
+    let thread = std::thread::Builder::new().stack_size(crate::STACK_BYTES);
+    thread.spawn(work).unwrap().join().unwrap();
 }
 
 /// Words from which a statement-shaped text is made.
@@ -746,7 +761,7 @@ fn holds(text: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(300_000))]
 
     #[test]
     fn any_text_is_parsed_or_refused(text in any::<String>()) {
@@ -791,7 +806,7 @@ const EVERY_KIND: &[&str] = &[
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(60_000))]
 
     #[test]
     fn splitting_gives_back_what_was_joined(

@@ -1,0 +1,169 @@
+//! Integer arithmetic that reports overflow.
+//!
+//! DataFusion's `+`, `-` and `*` on integers wrap around; PostgreSQL reports `22003`. After
+//! types are coerced, each of them on two integers becomes a function that checks.
+
+use std::sync::LazyLock;
+
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::compute::kernels::numeric;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result, exec_err};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ScalarFunctionArgs,
+    ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::optimizer::AnalyzerRule;
+
+/// The analyzer rule.
+#[derive(Debug)]
+pub(crate) struct CheckedIntegers;
+
+impl AnalyzerRule for CheckedIntegers {
+    fn name(&self) -> &'static str {
+        "checked_integers"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        let checked = plan.transform_up_with_subqueries(|node| {
+            let mut schema = merge_schema(&node.inputs());
+            if let LogicalPlan::TableScan(scan) = &node {
+                schema.merge(&DFSchema::try_from_qualified_schema(
+                    scan.table_name.clone(),
+                    &scan.source.schema(),
+                )?);
+            }
+            let names = NamePreserver::new(&node);
+            let checked = node.map_expressions(|expr| {
+                let name = names.save(&expr);
+                let checked = expr.transform_up(|e| check(e, &schema))?;
+                Ok(checked.update_data(|e| name.restore(e)))
+            })?;
+            checked.map_data(LogicalPlan::recompute_schema)
+        })?;
+        Ok(checked.data)
+    }
+}
+
+fn check(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = expr else {
+        return Ok(Transformed::no(expr));
+    };
+    let function = match op {
+        Operator::Plus => &ADD,
+        Operator::Minus => &SUBTRACT,
+        Operator::Multiply => &MULTIPLY,
+        _ => return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))),
+    };
+    let integers = matches!(left.get_type(schema), Ok(t) if t.is_integer())
+        && left.get_type(schema)? == right.get_type(schema)?;
+    if integers {
+        Ok(Transformed::yes(function.call(vec![*left, *right])))
+    } else {
+        Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })))
+    }
+}
+
+static ADD: LazyLock<ScalarUDF> = LazyLock::new(|| checked("int_add", Kernel::Add));
+static SUBTRACT: LazyLock<ScalarUDF> =
+    LazyLock::new(|| checked("int_subtract", Kernel::Subtract));
+static MULTIPLY: LazyLock<ScalarUDF> =
+    LazyLock::new(|| checked("int_multiply", Kernel::Multiply));
+
+fn checked(name: &'static str, kernel: Kernel) -> ScalarUDF {
+    ScalarUDF::new_from_impl(CheckedFunction {
+        name,
+        kernel,
+        signature: Signature::any(2, Volatility::Immutable),
+    })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kernel {
+    Add,
+    Subtract,
+    Multiply,
+}
+
+impl Kernel {
+    fn apply(
+        self,
+        left: &dyn datafusion::arrow::array::Datum,
+        right: &dyn datafusion::arrow::array::Datum,
+    ) -> Result<ArrayRef, ArrowError> {
+        match self {
+            Self::Add => numeric::add(left, right),
+            Self::Subtract => numeric::sub(left, right),
+            Self::Multiply => numeric::mul(left, right),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct CheckedFunction {
+    name: &'static str,
+    kernel: Kernel,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for CheckedFunction {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        match types {
+            [left, right] if left == right => Ok(left.clone()),
+            _ => exec_err!("{} takes two integers of one type", self.name),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [left, right] = args.args.as_slice() else {
+            return exec_err!("{} takes two integers", self.name);
+        };
+        let all_scalar = matches!((left, right), (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_)));
+        let result = match (left, right) {
+            (ColumnarValue::Array(l), ColumnarValue::Array(r)) => self.kernel.apply(l, r),
+            (ColumnarValue::Array(l), ColumnarValue::Scalar(r)) => {
+                self.kernel.apply(l, &r.to_scalar()?)
+            }
+            (ColumnarValue::Scalar(l), ColumnarValue::Array(r)) => {
+                self.kernel.apply(&l.to_scalar()?, r)
+            }
+            (ColumnarValue::Scalar(l), ColumnarValue::Scalar(r)) => {
+                self.kernel.apply(&l.to_scalar()?, &r.to_scalar()?)
+            }
+        };
+        let result = result.map_err(|e| out_of_range(&e, args.return_field.data_type()))?;
+        if all_scalar {
+            let value = datafusion::scalar::ScalarValue::try_from_array(&result, 0)?;
+            return Ok(ColumnarValue::Scalar(value));
+        }
+        Ok(ColumnarValue::Array(result))
+    }
+}
+
+/// PostgreSQL names the type that is too small.
+fn out_of_range(error: &ArrowError, data_type: &DataType) -> datafusion::error::DataFusionError {
+    let name = match data_type {
+        DataType::Int8 | DataType::Int16 | DataType::UInt8 => "smallint",
+        DataType::Int32 | DataType::UInt16 => "integer",
+        _ => "bigint",
+    };
+    match error {
+        ArrowError::ArithmeticOverflow(_) => {
+            crate::EngineError::new("22003", format!("{name} out of range")).into()
+        }
+        other => crate::EngineError::internal(other.to_string()).into(),
+    }
+}
