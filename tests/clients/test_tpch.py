@@ -44,7 +44,6 @@ def same(ours, theirs) -> bool:
     return ours == theirs
 
 
-
 @pytest.mark.parametrize("binary", [False, True], ids=["text", "binary"])
 @pytest.mark.parametrize("name", TPCH_QUERIES)
 def test_query(name: str, binary: bool, db: psycopg.Connection, duck: duckdb.DuckDBPyConnection):

@@ -53,7 +53,10 @@ impl EngineConfig {
     }
 
     /// The caches and pools that all statements share.
-    pub(crate) fn runtime_environment(&self) -> Result<Arc<RuntimeEnv>, EngineError> {
+    ///
+    /// # Errors
+    /// When DataFusion cannot make a folder for spilled data.
+    pub fn runtime_environment(&self) -> Result<Arc<RuntimeEnv>, EngineError> {
         // Listings are not cached: a file that has just been written must be seen by the next
         // statement. Footers and statistics are, keyed by size and modification time.
         let caches = CacheManagerConfig::default()

@@ -110,6 +110,10 @@ pub enum BenchCommand {
     /// Run the 22 TPC-H queries through a server and print their times
     #[command(after_help = BENCH_EXAMPLES)]
     Tpch(BenchTpch),
+    /// Measure SELECT 1: latency over one connection, statements a second over many
+    Latency(BenchLatency),
+    /// Stream a whole table to a client, and watch the server's memory
+    Stream(BenchStream),
 }
 
 const BENCH_EXAMPLES: &str = "\
@@ -131,6 +135,42 @@ pub struct BenchTpch {
 
     /// A peer that runs the same queries on the same files, for a ratio; may be given more than once:
     /// duckdb, datafusion (in this process), or pg:URL (a PostgreSQL server that has the tables)
+    #[arg(long, value_name = "PEER")]
+    pub against: Vec<Peer>,
+}
+
+/// What `forebay bench latency` was asked to do.
+#[derive(Debug, Args)]
+pub struct BenchLatency {
+    /// Connections of the throughput part
+    #[arg(long, value_name = "N", default_value = "32", value_parser = parse_count)]
+    pub connections: usize,
+
+    /// Seconds that each part of each round takes
+    #[arg(long, value_name = "N", default_value = "2", value_parser = parse_count)]
+    pub seconds: usize,
+
+    /// Rounds; in each, the server and its peers take turns
+    #[arg(long, value_name = "N", default_value = "5", value_parser = parse_count)]
+    pub rounds: usize,
+
+    /// A server that speaks PostgreSQL's protocol, as pg:URL; may be given more than once
+    #[arg(long, value_name = "PEER")]
+    pub against: Vec<Peer>,
+}
+
+/// What `forebay bench stream` was asked to do.
+#[derive(Debug, Args)]
+pub struct BenchStream {
+    /// The folder that `forebay tpch generate` has made
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+
+    /// The table that is streamed
+    #[arg(long, value_name = "NAME", default_value = "lineitem")]
+    pub table: String,
+
+    /// A server that speaks PostgreSQL's protocol and has the table, as pg:URL
     #[arg(long, value_name = "PEER")]
     pub against: Vec<Peer>,
 }

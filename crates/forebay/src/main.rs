@@ -32,7 +32,15 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Tpch(TpchCommand::Generate { scale, out, parts }) => {
             tpch::generate(scale, &out, parts, true)
         }
-        Command::Bench(BenchCommand::Tpch(options)) => bench::tpch(&options),
+        Command::Bench(command) => run_bench(&command),
+    }
+}
+
+fn run_bench(command: &BenchCommand) -> anyhow::Result<()> {
+    match command {
+        BenchCommand::Tpch(options) => bench::tpch(options),
+        BenchCommand::Latency(options) => bench::latency(options),
+        BenchCommand::Stream(options) => bench::stream(options),
     }
 }
 

@@ -267,23 +267,21 @@ fn collected(statement: &DfStatement) -> Collector {
 fn planned(statement: &DfStatement) -> Class {
     let collector = collected(statement);
     let kind = Kind::of(statement, &collector);
-    let system_only = kind.catalog
-        || (!collector.relations.is_empty()
-            && collector.relations.keys().all(|name| is_system(name)));
+    let mut names = collector.relations.keys().peekable();
+    let system_only = kind.catalog || (names.peek().is_some() && names.all(|n| is_system(n)));
     Class {
-        relations: listed(collector.relations),
+        // What `SHOW` is asked about is a schema, or a table that is not read.
+        relations: if kind.catalog {
+            Vec::new()
+        } else {
+            listed(collector.relations)
+        },
         governed: kind.governed && !system_only,
         dml: collector.changes_rows && !system_only,
         system_only,
-        ..Class::new(kind.statement_type).outside_block(kind.outside_block)
-    }
-    .with_rows(kind.rows)
-}
-
-impl Class {
-    fn with_rows(mut self, rows: bool) -> Self {
-        self.returns_rows = rows;
-        self
+        returns_rows: kind.rows,
+        forbidden_in_transaction_block: kind.outside_block,
+        ..Class::new(kind.statement_type)
     }
 }
 
@@ -366,9 +364,9 @@ impl Kind {
     fn of_sql(statement: &SqlStatement, collector: &Collector) -> Self {
         match statement {
             SqlStatement::Query(query) => Self::of_query(&query.body, collector),
-            SqlStatement::Insert(insert) => Self::dml("INSERT", insert.returning.is_some()),
-            SqlStatement::Update(update) => Self::dml("UPDATE", update.returning.is_some()),
-            SqlStatement::Delete(delete) => Self::dml("DELETE", delete.returning.is_some()),
+            SqlStatement::Insert(insert) => Self::with_rows("INSERT", insert.returning.is_some()),
+            SqlStatement::Update(update) => Self::with_rows("UPDATE", update.returning.is_some()),
+            SqlStatement::Delete(delete) => Self::with_rows("DELETE", delete.returning.is_some()),
             SqlStatement::Merge(_) => Self::plain("MERGE"),
             SqlStatement::CreateTable(table) if table.query.is_some() => {
                 Self::governed("CREATE TABLE AS")
@@ -455,7 +453,7 @@ impl Kind {
     }
 
     fn rows(statement_type: &'static str) -> Self {
-        Self::dml(statement_type, true)
+        Self::with_rows(statement_type, true)
     }
 
     fn governed(statement_type: &'static str) -> Self {
@@ -465,7 +463,7 @@ impl Kind {
         }
     }
 
-    fn dml(statement_type: &'static str, rows: bool) -> Self {
+    fn with_rows(statement_type: &'static str, rows: bool) -> Self {
         Self {
             rows,
             ..Self::plain(statement_type)

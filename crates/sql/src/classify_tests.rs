@@ -21,6 +21,7 @@ fn relations(class: &Class) -> String {
 fn relations_and_modes() {
     for (text, statement_type, expected) in [
         ("select 1", "SELECT", ""),
+        ("show tables from s", "SHOW", ""),
         (
             "select * from T, \"U\", s.v",
             "SELECT",

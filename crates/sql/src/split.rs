@@ -154,8 +154,7 @@ fn expand_table(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let verb = first.map_or(Keyword::NoKeyword, |t| keyword(&t.token));
     let mut expanded = Vec::with_capacity(tokens.len() + 4);
     let mut before = Token::EOF;
-    let mut tokens = tokens.into_iter().peekable();
-    while let Some(token) = tokens.next() {
+    for token in tokens {
         let is_table = keyword(&token.token) == Keyword::TABLE;
         if is_table && query_may_follow(&before, verb) {
             let span = token.span;
@@ -188,9 +187,7 @@ fn query_may_follow(before: &Token, verb: Keyword) -> bool {
             | Keyword::ALL
             | Keyword::DISTINCT
             | Keyword::FOR => true,
-            Keyword::EXPLAIN | Keyword::ANALYZE | Keyword::VERBOSE => {
-                verb == Keyword::EXPLAIN
-            }
+            Keyword::EXPLAIN | Keyword::ANALYZE | Keyword::VERBOSE => verb == Keyword::EXPLAIN,
             _ => false,
         },
     }

@@ -4,7 +4,7 @@
 use sqlparser::tokenizer::Token;
 
 use super::tokens::StatementParser;
-use crate::error::ParseError;
+use crate::error::{ParseError, SYNTAX_ERROR};
 use crate::statement::{
     Copy, CopyColumns, CopyDirection, CopyInput, CopyOptions, CopySource, CopyTarget, Statement,
 };
@@ -261,6 +261,6 @@ fn redundant_unless(fresh: bool, position: usize) -> Result<(), ParseError> {
     if fresh {
         Ok(())
     } else {
-        Err(ParseError::new("42601", "conflicting or redundant options").at(position))
+        Err(ParseError::new(SYNTAX_ERROR, "conflicting or redundant options").at(position))
     }
 }

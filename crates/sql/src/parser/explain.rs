@@ -4,7 +4,7 @@
 use sqlparser::tokenizer::Token;
 
 use super::tokens::StatementParser;
-use crate::error::ParseError;
+use crate::error::{ParseError, SYNTAX_ERROR};
 use crate::statement::{Explain, Statement};
 
 /// What can be explained.
@@ -94,7 +94,7 @@ impl StatementParser<'_> {
             name if IGNORED.contains(&name) => self.skip_option_value(),
             name => {
                 let message = format!("unrecognized EXPLAIN option \"{name}\"");
-                return Err(ParseError::new("42601", message).at(start.position()));
+                return Err(ParseError::new(SYNTAX_ERROR, message).at(start.position()));
             }
         }
         Ok(())
@@ -115,7 +115,7 @@ impl StatementParser<'_> {
             "false" | "off" | "0" => Ok(false),
             _ => {
                 let message = format!("{option} requires a Boolean value");
-                Err(ParseError::new("42601", message).at(start.position()))
+                Err(ParseError::new(SYNTAX_ERROR, message).at(start.position()))
             }
         }
     }

@@ -3,7 +3,7 @@
 use sqlparser::tokenizer::Token;
 
 use super::tokens::StatementParser;
-use crate::error::{OUT_OF_RANGE, ParseError};
+use crate::error::{OUT_OF_RANGE, ParseError, SYNTAX_ERROR};
 use crate::statement::{RoleOptions, Statement};
 
 impl StatementParser<'_> {
@@ -95,7 +95,7 @@ impl StatementParser<'_> {
             Ok(())
         } else {
             let message = "conflicting or redundant options";
-            Err(ParseError::new("42601", message).at(start.position()))
+            Err(ParseError::new(SYNTAX_ERROR, message).at(start.position()))
         }
     }
 

@@ -1,0 +1,82 @@
+//! The server under test.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, bail};
+
+/// A server of this program in a process of its own; it ends when this is dropped.
+pub struct ServerUnderTest {
+    process: Child,
+    port: u16,
+    data_dir: PathBuf,
+}
+
+impl ServerUnderTest {
+    /// Starts a server of the tables in `data`, if given.
+    pub fn start(data: Option<&Path>) -> anyhow::Result<Self> {
+        let port = free_port()?;
+        let data_dir = std::env::temp_dir().join(format!("forebay-bench-{port}"));
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .arg("serve")
+            .args(["--log", "warn", "--shutdown-grace", "0s"])
+            .args(["--pg-listen", &format!("127.0.0.1:{port}")])
+            .arg("--data-dir")
+            .arg(&data_dir)
+            .stdout(Stdio::piped());
+        command.args(data);
+        let process = command.spawn().context("cannot start the server")?;
+        let mut server = Self {
+            process,
+            port,
+            data_dir,
+        };
+        server.wait_until_ready()?;
+        Ok(server)
+    }
+
+    fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let output = self.process.stdout.take().context("the server has no output")?;
+        for line in BufReader::new(output).lines() {
+            if line?.starts_with("Ready") {
+                return Ok(());
+            }
+        }
+        bail!("the server ended before it was ready")
+    }
+
+    /// Where to connect.
+    pub fn url(&self) -> anyhow::Result<String> {
+        let user = whoami::username().context("cannot tell the user's name")?;
+        Ok(format!("postgres://{user}@127.0.0.1:{}/forebay", self.port))
+    }
+
+    /// Resident memory in bytes: now, and the most so far.
+    pub fn memory_bytes(&self) -> anyhow::Result<(u64, u64)> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let field = |name: &str| {
+            let line = status.lines().find_map(|l| l.strip_prefix(name))?;
+            let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+            Some(kilobytes * 1024)
+        };
+        let now = field("VmRSS:").context("no VmRSS in /proc")?;
+        let peak = field("VmHWM:").context("no VmHWM in /proc")?;
+        Ok((now, peak))
+    }
+}
+
+impl Drop for ServerUnderTest {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_dir_all(&self.data_dir);
+    }
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("no free port")?;
+    Ok(listener.local_addr()?.port())
+}
