@@ -172,6 +172,13 @@ class TestValues:
         (text,) = db.execute("SELECT %s::json::text", [Json({"a": 1})]).fetchone()
         assert text == '{"a": 1}'
 
+    def test_columns_of_the_same_name(self, db: psycopg.Connection):
+        cursor = db.execute("SELECT 1, 1, n_name, n_name, 'x' AS n_name FROM nation LIMIT 1")
+        assert [c.name for c in cursor.description] == ["?column?"] * 2 + ["n_name"] * 3
+        joined = db.execute("SELECT * FROM nation a JOIN nation b ON a.n_nationkey = b.n_nationkey")
+        assert len(joined.description) == 8
+        assert len(joined.fetchall()) == 25
+
     def test_wide_and_long(self, db: psycopg.Connection):
         columns = ", ".join(f"{n} AS c{n}" for n in range(500))
         assert db.execute(f"SELECT {columns}").fetchone() == tuple(range(500))

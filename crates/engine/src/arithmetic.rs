@@ -58,22 +58,30 @@ fn check(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Operator::Plus => &ADD,
         Operator::Minus => &SUBTRACT,
         Operator::Multiply => &MULTIPLY,
-        _ => return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))),
+        _ => {
+            return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr {
+                left,
+                op,
+                right,
+            })));
+        }
     };
     let integers = matches!(left.get_type(schema), Ok(t) if t.is_integer())
         && left.get_type(schema)? == right.get_type(schema)?;
     if integers {
         Ok(Transformed::yes(function.call(vec![*left, *right])))
     } else {
-        Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })))
+        Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr {
+            left,
+            op,
+            right,
+        })))
     }
 }
 
 static ADD: LazyLock<ScalarUDF> = LazyLock::new(|| checked("int_add", Kernel::Add));
-static SUBTRACT: LazyLock<ScalarUDF> =
-    LazyLock::new(|| checked("int_subtract", Kernel::Subtract));
-static MULTIPLY: LazyLock<ScalarUDF> =
-    LazyLock::new(|| checked("int_multiply", Kernel::Multiply));
+static SUBTRACT: LazyLock<ScalarUDF> = LazyLock::new(|| checked("int_subtract", Kernel::Subtract));
+static MULTIPLY: LazyLock<ScalarUDF> = LazyLock::new(|| checked("int_multiply", Kernel::Multiply));
 
 fn checked(name: &'static str, kernel: Kernel) -> ScalarUDF {
     ScalarUDF::new_from_impl(CheckedFunction {
@@ -131,7 +139,10 @@ impl ScalarUDFImpl for CheckedFunction {
         let [left, right] = args.args.as_slice() else {
             return exec_err!("{} takes two integers", self.name);
         };
-        let all_scalar = matches!((left, right), (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_)));
+        let all_scalar = matches!(
+            (left, right),
+            (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_))
+        );
         let result = match (left, right) {
             (ColumnarValue::Array(l), ColumnarValue::Array(r)) => self.kernel.apply(l, r),
             (ColumnarValue::Array(l), ColumnarValue::Scalar(r)) => {

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::catalog::{
-    CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider,
-};
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::{Result, plan_err};
 use datafusion::datasource::TableType;
 use forebay_catalog::{Relation, RelationDefinition};
@@ -84,7 +82,13 @@ impl CatalogProviderList for SnapshotCatalogs {
 impl CatalogProvider for SnapshotCatalogs {
     fn schema_names(&self) -> Vec<String> {
         let mut names: Vec<String> = vec![PG_CATALOG.to_owned()];
-        names.extend(self.vantage.facts.snapshot.schemas().map(|s| s.name.clone()));
+        names.extend(
+            self.vantage
+                .facts
+                .snapshot
+                .schemas()
+                .map(|s| s.name.clone()),
+        );
         names
     }
 

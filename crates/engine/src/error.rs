@@ -80,7 +80,10 @@ impl EngineError {
             .unwrap_or_else(|| "unknown panic".to_owned());
         Self {
             internal: Some(format!("panic: {text}")),
-            ..Self::new("XX000", "internal error: the statement's execution panicked")
+            ..Self::new(
+                "XX000",
+                "internal error: the statement's execution panicked",
+            )
         }
     }
 
@@ -232,9 +235,9 @@ fn from_arrow_ref(error: &ArrowError) -> EngineError {
         ArrowError::ComputeError(text) | ArrowError::InvalidArgumentError(text) => {
             from_execution(text)
         }
-        ArrowError::ParquetError(text) | ArrowError::CsvError(text) | ArrowError::JsonError(text) => {
-            EngineError::new(BAD_DATA, first_line(text))
-        }
+        ArrowError::ParquetError(text)
+        | ArrowError::CsvError(text)
+        | ArrowError::JsonError(text) => EngineError::new(BAD_DATA, first_line(text)),
         ArrowError::IoError(_, error) => from_io(error),
         ArrowError::MemoryError(text) => EngineError::new("53200", first_line(text)),
         ArrowError::NotYetImplemented(text) => EngineError::new("0A000", first_line(text)),
@@ -258,7 +261,10 @@ fn from_cast(text: &str) -> EngineError {
             ),
         );
     }
-    if line.contains("out of range") || line.contains("too large") || line.contains("Can't cast value") {
+    if line.contains("out of range")
+        || line.contains("too large")
+        || line.contains("Can't cast value")
+    {
         return EngineError::new("22003", line);
     }
     EngineError::new("22P02", line)
@@ -290,12 +296,14 @@ fn from_parquet(error: &ParquetError) -> EngineError {
 
 fn from_store(error: &StoreError) -> EngineError {
     match error {
-        StoreError::NotFound { path, .. } => {
-            EngineError::new("58P01", format!("could not open file \"/{path}\": No such file or directory"))
-        }
-        StoreError::PermissionDenied { path, .. } => {
-            EngineError::new("42501", format!("could not open file \"/{path}\": Permission denied"))
-        }
+        StoreError::NotFound { path, .. } => EngineError::new(
+            "58P01",
+            format!("could not open file \"/{path}\": No such file or directory"),
+        ),
+        StoreError::PermissionDenied { path, .. } => EngineError::new(
+            "42501",
+            format!("could not open file \"/{path}\": Permission denied"),
+        ),
         other => EngineError::new("58030", first_line(&other.to_string())),
     }
 }
@@ -379,9 +387,8 @@ fn from_plan(text: &str) -> EngineError {
         );
     }
     if let Some(name) = quoted_after(&line, "Invalid function '") {
-        let hint = quoted_after(text, "Did you mean '").map(|best| {
-            format!("Perhaps you meant the function \"{best}\".")
-        });
+        let hint = quoted_after(text, "Did you mean '")
+            .map(|best| format!("Perhaps you meant the function \"{best}\"."));
         let error = EngineError::new("42883", format!("function {name} does not exist"));
         return match hint {
             Some(hint) => error.with_hint(hint),
@@ -489,7 +496,8 @@ mod tests {
                 ("22012", "division by zero"),
             ),
             (
-                ArrowError::CastError("Cannot cast string 'x' to value of Int64 type".into()).into(),
+                ArrowError::CastError("Cannot cast string 'x' to value of Int64 type".into())
+                    .into(),
                 ("22P02", "invalid input syntax for type bigint: \"x\""),
             ),
             (
@@ -515,7 +523,10 @@ mod tests {
             error.hint.as_deref(),
             Some("Perhaps you meant to reference the column \"l_orderkey\".")
         );
-        assert_eq!(unknown_column(&Column::from_name("zzz"), &[Column::from_name("l_tax")]).hint, None);
+        assert_eq!(
+            unknown_column(&Column::from_name("zzz"), &[Column::from_name("l_tax")]).hint,
+            None
+        );
     }
 
     #[test]
@@ -523,6 +534,9 @@ mod tests {
         let error = EngineError::panicked(&"index out of bounds");
         assert_eq!(error.sqlstate, "XX000");
         assert!(!error.message.contains("index"));
-        assert_eq!(error.internal.as_deref(), Some("panic: index out of bounds"));
+        assert_eq!(
+            error.internal.as_deref(),
+            Some("panic: index out of bounds")
+        );
     }
 }

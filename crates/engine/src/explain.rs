@@ -101,7 +101,12 @@ async fn read_whole(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<(), Str
     match file.payload {
         GetResultPayload::File(file, _) => decode_apart(file).await,
         GetResultPayload::Stream(_) => {
-            let bytes = store.get(path).await.map_err(|e| e.to_string())?.bytes().await;
+            let bytes = store
+                .get(path)
+                .await
+                .map_err(|e| e.to_string())?
+                .bytes()
+                .await;
             decode_apart(bytes.map_err(|e| e.to_string())?).await
         }
     }
@@ -110,7 +115,8 @@ async fn read_whole(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<(), Str
 /// Decoding keeps a thread busy, so it gets one of its own.
 async fn decode_apart<R: ChunkReader + 'static>(reader: R) -> Result<(), String> {
     let decode = move || {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(reader).map_err(|e| e.to_string())?;
+        let builder =
+            ParquetRecordBatchReaderBuilder::try_new(reader).map_err(|e| e.to_string())?;
         let mut batches = builder.build().map_err(|e| e.to_string())?;
         batches.try_for_each(|batch| batch.map(drop).map_err(|e| e.to_string()))
     };

@@ -70,10 +70,15 @@ type Format = (&'static str, BTreeMap<String, String>);
 
 fn format_of(file: &Path) -> Option<Format> {
     let name = file.file_name()?.to_str()?.to_lowercase();
-    let (stem, compression) = [("gz", "gzip"), ("bz2", "bzip2"), ("xz", "xz"), ("zst", "zstd")]
-        .iter()
-        .find_map(|(suffix, kind)| Some((name.strip_suffix(&format!(".{suffix}"))?, Some(*kind))))
-        .unwrap_or((&name, None));
+    let (stem, compression) = [
+        ("gz", "gzip"),
+        ("bz2", "bzip2"),
+        ("xz", "xz"),
+        ("zst", "zstd"),
+    ]
+    .iter()
+    .find_map(|(suffix, kind)| Some((name.strip_suffix(&format!(".{suffix}"))?, Some(*kind))))
+    .unwrap_or((&name, None));
     let (format, delimiter) = match stem.rsplit_once('.')?.1 {
         "parquet" | "parq" | "pq" => ("PARQUET", None),
         "csv" => ("CSV", None),
@@ -163,7 +168,10 @@ fn unknown_format(path: &Path) -> EngineError {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> EngineError {
-    EngineError::new("58P01", format!("cannot read \"{}\": {error}", path.display()))
+    EngineError::new(
+        "58P01",
+        format!("cannot read \"{}\": {error}", path.display()),
+    )
 }
 
 #[cfg(test)]
@@ -193,7 +201,10 @@ mod tests {
         touch(root, "tables/orders/part-0.parquet");
         touch(root, "tables/notes/readme.txt");
         touch(root, "tables/.hidden/x.parquet");
-        assert_eq!(names(&root.join("one/Line Items-2.csv.gz")), ["line_items_2"]);
+        assert_eq!(
+            names(&root.join("one/Line Items-2.csv.gz")),
+            ["line_items_2"]
+        );
         assert_eq!(names(&root.join("one")), ["one"]);
         assert_eq!(names(&root.join("parted")), ["parted"]);
         assert_eq!(names(&root.join("tables")), ["error 58P01", "orders"]);

@@ -68,7 +68,10 @@ fn index_of(id: &str) -> Result<usize, EngineError> {
     let number = id.trim_start_matches('$').parse::<usize>();
     match number {
         Ok(n) if (1..=MAX_PARAMETERS).contains(&n) => Ok(n - 1),
-        _ => Err(EngineError::new("42P02", format!("there is no parameter {id}"))),
+        _ => Err(EngineError::new(
+            "42P02",
+            format!("there is no parameter {id}"),
+        )),
     }
 }
 

@@ -226,7 +226,10 @@ impl Engine {
         let Some(batch) = rows.next().await? else {
             return Err(EngineError::internal("constants gave no row"));
         };
-        let values = batch.columns().iter().map(|c| ScalarValue::try_from_array(c, 0));
+        let values = batch
+            .columns()
+            .iter()
+            .map(|c| ScalarValue::try_from_array(c, 0));
         Ok(values.collect::<datafusion::error::Result<_>>()?)
     }
 
@@ -340,7 +343,9 @@ async fn forward(plan: &Plan, sender: Option<&BatchSender>) -> Result<(), Engine
     };
     match run.await {
         Ok(()) => Ok(()),
-        Err(error) => Err(crate::explain::name_bad_file(&plan.physical, &plan.context, error).await),
+        Err(error) => {
+            Err(crate::explain::name_bad_file(&plan.physical, &plan.context, error).await)
+        }
     }
 }
 
@@ -352,8 +357,10 @@ fn refuse_ddl(plan: &LogicalPlan) -> Result<(), EngineError> {
         LogicalPlan::Statement(statement) => statement.name(),
         _ => return Ok(()),
     };
-    Err(EngineError::new("0A000", format!("{what} is not supported"))
-        .with_hint("Use CREATE EXTERNAL TABLE over files, or CREATE VIEW."))
+    Err(
+        EngineError::new("0A000", format!("{what} is not supported"))
+            .with_hint("Use CREATE EXTERNAL TABLE over files, or CREATE VIEW."),
+    )
 }
 
 /// The schema with the names that a PostgreSQL client expects. Types that no value ever had
@@ -413,7 +420,11 @@ fn rename(
     if wanted.iter().zip(&columns).all(|(w, c)| *w == c.name) {
         return Ok(plan);
     }
-    if let Some(twice) = wanted.iter().enumerate().find(|(i, w)| wanted[..*i].contains(w)) {
+    if let Some(twice) = wanted
+        .iter()
+        .enumerate()
+        .find(|(i, w)| wanted[..*i].contains(w))
+    {
         return Err(EngineError::new(
             "42701",
             format!("column \"{}\" specified more than once", twice.1),

@@ -133,10 +133,7 @@ fn aggregated(query: &Query) -> Option<Query> {
 }
 
 /// Takes the query's order away, for the aggregate. `ORDER BY 1` means the column itself.
-fn order_of(
-    query: &mut Query,
-    column: &Expr,
-) -> Vec<datafusion::sql::sqlparser::ast::OrderByExpr> {
+fn order_of(query: &mut Query, column: &Expr) -> Vec<datafusion::sql::sqlparser::ast::OrderByExpr> {
     use datafusion::sql::sqlparser::ast::{OrderByKind, Value};
     let kind = query.order_by.take().map(|order| order.kind);
     let Some(OrderByKind::Expressions(mut order)) = kind else {
@@ -152,10 +149,7 @@ fn order_of(
     order
 }
 
-fn array_agg(
-    column: Expr,
-    order_by: Vec<datafusion::sql::sqlparser::ast::OrderByExpr>,
-) -> Expr {
+fn array_agg(column: Expr, order_by: Vec<datafusion::sql::sqlparser::ast::OrderByExpr>) -> Expr {
     use datafusion::sql::sqlparser::ast::FunctionArgumentClause;
     let clauses = if order_by.is_empty() {
         Vec::new()
@@ -215,7 +209,9 @@ fn item_names(items: &[SelectItem]) -> Vec<Option<String>> {
     for item in items {
         match item {
             SelectItem::UnnamedExpr(expr) => {
-                names.push(Some(expression_name(expr).unwrap_or_else(|| "?column?".into())));
+                names.push(Some(
+                    expression_name(expr).unwrap_or_else(|| "?column?".into()),
+                ));
             }
             SelectItem::ExprWithAlias { alias, .. } => names.push(Some(match alias.quote_style {
                 Some(_) => alias.value.clone(),
@@ -236,9 +232,9 @@ fn expression_name(expr: &Expr) -> Option<String> {
             Some(_) => ident.value.clone(),
             None => ident.value.to_lowercase(),
         }),
-        Expr::CompoundIdentifier(parts) => {
-            parts.last().and_then(|p| expression_name(&Expr::Identifier(p.clone())))
-        }
+        Expr::CompoundIdentifier(parts) => parts
+            .last()
+            .and_then(|p| expression_name(&Expr::Identifier(p.clone()))),
         Expr::Function(Function { name, .. }) => last_part(name),
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => expression_name(inner),
         Expr::Cast {
@@ -298,12 +294,24 @@ mod tests {
     fn columns_are_named_as_postgresql_names_them() {
         let cases = [
             ("select 1", vec!["?column?"]),
-            ("select count(*), sum(a) as Total, t.B", vec!["count", "total", "b"]),
-            ("select a::text, '1'::bigint, 1 + 2", vec!["a", "int8", "?column?"]),
-            ("select case when a then b else c end, case when a then 1 end", vec!["c", "case"]),
+            (
+                "select count(*), sum(a) as Total, t.B",
+                vec!["count", "total", "b"],
+            ),
+            (
+                "select a::text, '1'::bigint, 1 + 2",
+                vec!["a", "int8", "?column?"],
+            ),
+            (
+                "select case when a then b else c end, case when a then 1 end",
+                vec!["c", "case"],
+            ),
             ("select a union select b", vec!["a"]),
             ("select max(x), * from t", vec!["max"]),
-            ("select (select count(*) from t), exists (select 1)", vec!["count", "exists"]),
+            (
+                "select (select count(*) from t), exists (select 1)",
+                vec!["count", "exists"],
+            ),
         ];
         for (sql, names) in cases {
             let statement = DFParser::parse_sql(sql).unwrap().pop_front().unwrap();

@@ -7,7 +7,9 @@ use datafusion::catalog::{TableProvider, TableProviderFactory};
 use datafusion::datasource::ViewTable;
 use datafusion::datasource::listing_table_factory::ListingTableFactory;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
-use forebay_catalog::{NewRelation, Relation, RelationDefinition, Snapshot, TableDefinition, ViewDefinition};
+use forebay_catalog::{
+    NewRelation, Relation, RelationDefinition, Snapshot, TableDefinition, ViewDefinition,
+};
 use parking_lot::Mutex;
 
 use crate::plan::parse_one;
@@ -53,9 +55,10 @@ impl TableProviders {
             return Ok(provider);
         }
         let (provider, snapshot): (Arc<dyn TableProvider>, _) = match &relation.definition {
-            RelationDefinition::Table(table) => {
-                (table_provider(engine, vantage, relation, table).await?, None)
-            }
+            RelationDefinition::Table(table) => (
+                table_provider(engine, vantage, relation, table).await?,
+                None,
+            ),
             RelationDefinition::View(view) => (
                 view_provider(engine, vantage, relation, view).await?,
                 Some(Arc::clone(snapshot)),
@@ -167,7 +170,9 @@ async fn table_provider(
         .await
         .map_err(|e| in_table(relation, table, e.into()))?;
     let LogicalPlan::Ddl(DdlStatement::CreateExternalTable(command)) = plan else {
-        return Err(EngineError::internal(format!("not a table definition: {text}")));
+        return Err(EngineError::internal(format!(
+            "not a table definition: {text}"
+        )));
     };
     let provider = ListingTableFactory::new()
         .create(&*state, &command)

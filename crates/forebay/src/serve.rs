@@ -1,5 +1,8 @@
 //! `forebay serve`: from a configuration to a running server, and back down.
-#![allow(clippy::print_stdout, reason = "the operator reads what is served here")]
+#![allow(
+    clippy::print_stdout,
+    reason = "the operator reads what is served here"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -64,8 +67,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     println!("Forebay {}", env!("CARGO_PKG_VERSION"));
     println!("  data directory  {}", config.data_dir.display());
     println!("  tables          {}", summary(&tables));
-    println!("  PostgreSQL      {address}   (psql -h {} -p {})", address.ip(), address.port());
-    println!("Ready after {:.1} s. Ctrl-C stops it.", started.elapsed().as_secs_f64());
+    println!(
+        "  PostgreSQL      {address}   (psql -h {} -p {})",
+        address.ip(),
+        address.port()
+    );
+    println!(
+        "Ready after {:.1} s. Ctrl-C stops it.",
+        started.elapsed().as_secs_f64()
+    );
     let stop = CancellationToken::new();
     let limits = forebay_postgres::Limits {
         max_message_bytes: config.max_message_size_bytes,
@@ -108,7 +118,11 @@ async fn open(config: &Config) -> anyhow::Result<Server> {
         Err(error) => {
             let more = [error.detail, error.hint].into_iter().flatten();
             let more: String = more.map(|text| format!("\n  {text}")).collect();
-            bail!("cannot open {}: {}{more}", config.data_dir.display(), error.message)
+            bail!(
+                "cannot open {}: {}{more}",
+                config.data_dir.display(),
+                error.message
+            )
         }
     }
 }
@@ -138,7 +152,11 @@ async fn serve_paths(server: &Server, paths: &[PathBuf]) -> Vec<String> {
                 Ok(name) => tables.push(name),
                 Err(error) => {
                     let detail = error.detail.map(|d| format!(" ({d})")).unwrap_or_default();
-                    eprintln!("forebay: not served: {}: {}{detail}", path.display(), error.message);
+                    eprintln!(
+                        "forebay: not served: {}: {}{detail}",
+                        path.display(),
+                        error.message
+                    );
                 }
             }
         }
@@ -150,7 +168,11 @@ fn summary(tables: &[String]) -> String {
     const SHOWN: usize = 10;
     let mut text = match tables {
         [] => return "none on the command line".to_owned(),
-        tables => format!("{} ({}", tables.len(), tables[..tables.len().min(SHOWN)].join(", ")),
+        tables => format!(
+            "{} ({}",
+            tables.len(),
+            tables[..tables.len().min(SHOWN)].join(", ")
+        ),
     };
     text += if tables.len() > SHOWN { ", …)" } else { ")" };
     text

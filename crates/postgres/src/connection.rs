@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use forebay_server::{Error, Notice, Parsed, Session, Severity, TransactionStatus};
 use pgwire::error::ErrorInfo;
-use pgwire::messages::response::{
-    CommandComplete, ReadyForQuery, TransactionStatus as WireStatus,
-};
+use pgwire::messages::response::{CommandComplete, ReadyForQuery, TransactionStatus as WireStatus};
 use pgwire::messages::startup::ParameterStatus;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use tokio::net::TcpStream;
@@ -164,7 +162,9 @@ impl Connection {
     pub(crate) async fn complete(&mut self, tag: String) -> Result<(), Gone> {
         self.send_notices().await?;
         let complete = CommandComplete::new(tag);
-        self.wire.feed(PgWireBackendMessage::CommandComplete(complete)).await
+        self.wire
+            .feed(PgWireBackendMessage::CommandComplete(complete))
+            .await
     }
 
     /// The session waits for the client; everything is sent.
@@ -183,7 +183,9 @@ impl Connection {
         }
         self.session.idle();
         let ready = ReadyForQuery::new(status);
-        self.wire.send(PgWireBackendMessage::ReadyForQuery(ready)).await
+        self.wire
+            .send(PgWireBackendMessage::ReadyForQuery(ready))
+            .await
     }
 }
 
@@ -229,7 +231,12 @@ fn info(severity: &str, sqlstate: &str, message: String) -> ErrorInfo {
 
 /// The settings that decide how values look in text form.
 pub(crate) fn format_options(session: &Session) -> pgwire::types::format::FormatOptions {
-    let names = ["datestyle", "intervalstyle", "bytea_output", "extra_float_digits"];
+    let names = [
+        "datestyle",
+        "intervalstyle",
+        "bytea_output",
+        "extra_float_digits",
+    ];
     let values: HashMap<String, String> = names
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), session.show(name)?.to_owned())))

@@ -22,7 +22,9 @@ impl Connection {
         let columns = encoder.fields().len();
         let count = i16::try_from(columns).map_err(|_| Error::new("54011", "too many columns"))?;
         let response = CopyOutResponse::new(0, count, vec![0; columns]);
-        self.wire.feed(PgWireBackendMessage::CopyOutResponse(response)).await?;
+        self.wire
+            .feed(PgWireBackendMessage::CopyOutResponse(response))
+            .await?;
         let mut writer = LineWriter {
             format: &copy.format,
             scratch: BytesMut::new(),
@@ -45,7 +47,9 @@ impl Connection {
                 flush_if_full(&mut self.wire, &copy.rows).await?;
             }
         }
-        self.wire.feed(PgWireBackendMessage::CopyDone(CopyDone::new())).await?;
+        self.wire
+            .feed(PgWireBackendMessage::CopyDone(CopyDone::new()))
+            .await?;
         Ok(format!("COPY {}", copy.rows.returned()))
     }
 }
@@ -69,7 +73,8 @@ impl LineWriter<'_> {
 
     fn separator(&mut self) {
         if self.column > 0 {
-            let (CopyFormat::Text { delimiter, .. } | CopyFormat::Csv { delimiter, .. }) = self.format;
+            let (CopyFormat::Text { delimiter, .. } | CopyFormat::Csv { delimiter, .. }) =
+                self.format;
             self.line.put_u8(*delimiter);
         }
         self.column += 1;
@@ -203,7 +208,10 @@ mod tests {
             delimiter: b'\t',
             null: "\\N".to_owned(),
         };
-        let rows: &[&[Option<&str>]] = &[&[Some("a\tb"), None, Some("c\\d\ne")], &[Some(""), Some("x"), Some("ä")]];
+        let rows: &[&[Option<&str>]] = &[
+            &[Some("a\tb"), None, Some("c\\d\ne")],
+            &[Some(""), Some("x"), Some("ä")],
+        ];
         assert_eq!(lines(&format, rows), "a\\tb\t\\N\tc\\\\d\\ne\n\tx\tä\n");
     }
 

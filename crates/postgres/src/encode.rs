@@ -63,7 +63,13 @@ impl RowEncoder {
         let mut fields = Vec::with_capacity(schema.fields().len());
         for (i, field) in schema.fields().iter().enumerate() {
             let pg_type = field_into_pg_type(field).map_err(value_error)?;
-            let info = FieldInfo::new(field.name().clone(), None, None, pg_type, format.format_for(i));
+            let info = FieldInfo::new(
+                field.name().clone(),
+                None,
+                None,
+                pg_type,
+                format.format_for(i),
+            );
             fields.push(info.with_format_options(Arc::clone(&options)));
         }
         Ok(Self {
@@ -91,7 +97,12 @@ impl RowEncoder {
         buffer.put_i32(0);
         buffer.put_i16(i16::try_from(self.fields.len()).map_err(|_| too_many_columns())?);
         let mut writer = FieldWriter { buffer };
-        for ((column, field), info) in batch.columns().iter().zip(self.schema.fields()).zip(&self.fields) {
+        for ((column, field), info) in batch
+            .columns()
+            .iter()
+            .zip(self.schema.fields())
+            .zip(&self.fields)
+        {
             if let Err(error) = encode_value(&mut writer, column, row, field, info) {
                 writer.buffer.truncate(start);
                 return Err(value_error(error));

@@ -75,8 +75,10 @@ impl Connection {
             .collect();
         let prepared = match statements.pop() {
             Some(statement) => {
-                let arrow: Vec<Option<DataType>> =
-                    declared.iter().map(|t| t.as_ref().and_then(arrow_type)).collect();
+                let arrow: Vec<Option<DataType>> = declared
+                    .iter()
+                    .map(|t| t.as_ref().and_then(arrow_type))
+                    .collect();
                 let work = self.session.prepare(&name, Arc::new(statement), arrow);
                 Some(Self::unless_gone(&self.wire, work).await?)
             }
@@ -133,7 +135,8 @@ impl Connection {
             formats: bind.result_column_format_codes,
             state: PortalState::New,
         };
-        self.portals.open(bind.portal_name.unwrap_or_default(), portal)?;
+        self.portals
+            .open(bind.portal_name.unwrap_or_default(), portal)?;
         let complete = PgWireBackendMessage::BindComplete(BindComplete::new());
         Ok(self.wire.feed(complete).await?)
     }
@@ -244,9 +247,7 @@ impl Connection {
             Some(prepared) if prepared.schema().is_some() => {
                 Ok(self.complete("SELECT 0".to_owned()).await?)
             }
-            Some(_) => {
-                Err(Error::new("55000", format!("portal \"{name}\" cannot be run")).into())
-            }
+            Some(_) => Err(Error::new("55000", format!("portal \"{name}\" cannot be run")).into()),
         }
     }
 

@@ -35,7 +35,10 @@ impl Portals {
     /// Opens a portal; the unnamed one replaces its predecessor.
     pub(crate) fn open(&mut self, name: String, portal: Portal) -> Result<(), Error> {
         if !name.is_empty() && self.0.contains_key(&name) {
-            return Err(Error::new("42P03", format!("cursor \"{name}\" already exists")));
+            return Err(Error::new(
+                "42P03",
+                format!("cursor \"{name}\" already exists"),
+            ));
         }
         self.0.insert(name, portal);
         Ok(())

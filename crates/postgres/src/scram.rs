@@ -80,7 +80,9 @@ impl Exchange {
             "{},{},{without_proof}",
             self.client_first_bare, self.server_first
         );
-        let proof = BASE64_STANDARD.decode(proof).map_err(|_| ScramError::Malformed)?;
+        let proof = BASE64_STANDARD
+            .decode(proof)
+            .map_err(|_| ScramError::Malformed)?;
         self.check(&proof, signed.as_bytes())?;
         let signature = hmac(&self.secret.server_key, signed.as_bytes());
         Ok(format!("v={}", BASE64_STANDARD.encode(signature)))
@@ -94,7 +96,10 @@ impl Exchange {
         let key: Vec<u8> = proof.iter().zip(&signature).map(|(p, s)| p ^ s).collect();
         let found = Sha256::digest(&key);
         // Every byte is compared, so that the time tells nothing.
-        let differences = found.iter().zip(&self.secret.stored_key).fold(0, |d, (a, b)| d | (a ^ b));
+        let differences = found
+            .iter()
+            .zip(&self.secret.stored_key)
+            .fold(0, |d, (a, b)| d | (a ^ b));
         if differences == 0 {
             Ok(())
         } else {
@@ -138,7 +143,9 @@ mod tests {
         let exchange = Exchange::start(secret, client.message(), "server-nonce")?;
         client.update(exchange.server_first().as_bytes()).unwrap();
         let last = exchange.finish(client.message())?;
-        client.finish(last.as_bytes()).expect("the client trusts the server");
+        client
+            .finish(last.as_bytes())
+            .expect("the client trusts the server");
         Ok(())
     }
 
@@ -152,13 +159,28 @@ mod tests {
     #[test]
     fn garbage_is_malformed() {
         let secret = || mock_secret(b"key", "nobody");
-        for first in [&b""[..], b"n", b"n,,", b"p=tls-unique,,n=,r=x", b"\xff,,r=x"] {
+        for first in [
+            &b""[..],
+            b"n",
+            b"n,,",
+            b"p=tls-unique,,n=,r=x",
+            b"\xff,,r=x",
+        ] {
             let started = Exchange::start(secret(), first, "s").map(|_| ());
             assert_eq!(started, Err(ScramError::Malformed), "{first:?}");
         }
         let exchange = Exchange::start(secret(), b"n,,n=,r=abc", "def").unwrap();
-        for last in [&b""[..], b"c=biws,r=abc,p=AA==", b"c=biws,r=abcdef,p=!", b"c=biws,r=abcdef,p=AA=="] {
-            assert_eq!(exchange.finish(last), Err(ScramError::Malformed), "{last:?}");
+        for last in [
+            &b""[..],
+            b"c=biws,r=abc,p=AA==",
+            b"c=biws,r=abcdef,p=!",
+            b"c=biws,r=abcdef,p=AA==",
+        ] {
+            assert_eq!(
+                exchange.finish(last),
+                Err(ScramError::Malformed),
+                "{last:?}"
+            );
         }
     }
 

@@ -138,13 +138,14 @@ impl Startup {
         wire.expect(Phase::Authentication);
         match exchange(wire, secret).await {
             Ok(()) if real => Ok(()),
-            Ok(()) | Err(Failure::Scram(ScramError::WrongPassword)) => {
-                Err(Error::fatal(
-                    "28P01",
-                    format!("password authentication failed for user \"{}\"", request.user),
-                )
-                .into())
-            }
+            Ok(()) | Err(Failure::Scram(ScramError::WrongPassword)) => Err(Error::fatal(
+                "28P01",
+                format!(
+                    "password authentication failed for user \"{}\"",
+                    request.user
+                ),
+            )
+            .into()),
             Err(Failure::Scram(ScramError::Malformed)) => {
                 Err(protocol_error("malformed SCRAM message").into())
             }
@@ -192,7 +193,8 @@ async fn exchange(wire: &mut Wire, secret: ScramSecret) -> Result<(), Failure> {
 }
 
 async fn send(wire: &mut Wire, message: Authentication) -> Result<(), Gone> {
-    wire.send(PgWireBackendMessage::Authentication(message)).await
+    wire.send(PgWireBackendMessage::Authentication(message))
+        .await
 }
 
 async fn password_message(wire: &mut Wire) -> Result<PasswordMessageFamily, NoSession> {
@@ -230,10 +232,15 @@ fn login_request(message: &StartupMessage, address: SocketAddr) -> Result<LoginR
         }
     }
     let user = user.filter(|u| !u.is_empty()).ok_or_else(|| {
-        Error::fatal("28000", "no PostgreSQL user name specified in startup packet")
+        Error::fatal(
+            "28000",
+            "no PostgreSQL user name specified in startup packet",
+        )
     })?;
     Ok(LoginRequest {
-        database: database.filter(|d| !d.is_empty()).unwrap_or_else(|| user.clone()),
+        database: database
+            .filter(|d| !d.is_empty())
+            .unwrap_or_else(|| user.clone()),
         user,
         address: Some(address),
         settings,
@@ -250,11 +257,16 @@ fn command_line_settings(options: &str) -> Result<Vec<(String, String)>, Error> 
         let assignment = if word == "-c" {
             words.next()
         } else {
-            word.strip_prefix("-c").or_else(|| word.strip_prefix("--")).map(ToOwned::to_owned)
+            word.strip_prefix("-c")
+                .or_else(|| word.strip_prefix("--"))
+                .map(ToOwned::to_owned)
         };
         let pair = assignment.as_deref().and_then(|a| a.split_once('='));
         let (name, value) = pair.ok_or_else(|| {
-            Error::fatal("42601", format!("invalid command-line argument for server process: {word}"))
+            Error::fatal(
+                "42601",
+                format!("invalid command-line argument for server process: {word}"),
+            )
         })?;
         settings.push((name.replace('-', "_"), value.to_owned()));
     }
@@ -266,7 +278,10 @@ fn split_words(text: &str) -> Vec<String> {
     let mut characters = text.chars();
     while let Some(c) = characters.next() {
         match c {
-            '\\' => words.last_mut().expect("never empty").extend(characters.next()),
+            '\\' => words
+                .last_mut()
+                .expect("never empty")
+                .extend(characters.next()),
             c if c.is_whitespace() => words.push(String::new()),
             c => words.last_mut().expect("never empty").push(c),
         }
@@ -283,10 +298,16 @@ mod tests {
     fn options_are_read_as_postgresql_reads_them() {
         let read = |text| command_line_settings(text).map_err(|e| e.sqlstate);
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(read("-c statement_timeout=5s"), Ok(vec![pair("statement_timeout", "5s")]));
+        assert_eq!(
+            read("-c statement_timeout=5s"),
+            Ok(vec![pair("statement_timeout", "5s")])
+        );
         assert_eq!(
             read(r"-csearch_path=a,b --application-name=my\ app"),
-            Ok(vec![pair("search_path", "a,b"), pair("application_name", "my app")])
+            Ok(vec![
+                pair("search_path", "a,b"),
+                pair("application_name", "my app")
+            ])
         );
         assert_eq!(read("  "), Ok(vec![]));
         assert_eq!(read("-x"), Err("42601"));

@@ -71,9 +71,10 @@ pub(crate) fn value_error(error: PgWireError) -> Error {
         PgWireError::FailedToParseParameter(reason) => {
             Error::new("22P02", format!("invalid value for parameter: {reason}"))
         }
-        PgWireError::InvalidRustTypeForParameter(name) => {
-            Error::new("42804", format!("parameters of type {name} are not supported here"))
-        }
+        PgWireError::InvalidRustTypeForParameter(name) => Error::new(
+            "42804",
+            format!("parameters of type {name} are not supported here"),
+        ),
         PgWireError::UserError(info) => coded(*info),
         other => Error::new("22000", other.to_string()),
     }

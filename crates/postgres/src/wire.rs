@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use futures::{SinkExt, StreamExt};
 use pgwire::error::PgWireError;
-use pgwire::messages::{DecodeContext, PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion};
+use pgwire::messages::{
+    DecodeContext, PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion,
+};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio_util::codec::{Decoder, Encoder, Framed};
@@ -66,7 +68,11 @@ impl Decoder for Codec {
         let length = length.get_i32();
         match usize::try_from(length) {
             Ok(length) if (4..=limit).contains(&length) => {
-                source.reserve((offset + length).saturating_sub(source.len()).min(FLUSH_BYTES));
+                source.reserve(
+                    (offset + length)
+                        .saturating_sub(source.len())
+                        .min(FLUSH_BYTES),
+                );
             }
             Ok(length) => return Err(PgWireError::MessageTooLarge(limit, length)),
             Err(_) => return Err(PgWireError::MessageTooLarge(limit, usize::MAX)),

@@ -47,15 +47,23 @@ impl CopyOut {
             None | Some("text") => text_format(options)?,
             Some("csv") => csv_format(options, &rows)?,
             Some("binary") => {
-                return Err(Error::new("0A000", "COPY in binary format is not supported")
-                    .with_hint("Use FORMAT text or csv, or COPY to a Parquet file."));
+                return Err(
+                    Error::new("0A000", "COPY in binary format is not supported")
+                        .with_hint("Use FORMAT text or csv, or COPY to a Parquet file."),
+                );
             }
             Some(other) => {
-                return Err(Error::new("22023", format!("COPY format \"{other}\" not recognized")));
+                return Err(Error::new(
+                    "22023",
+                    format!("COPY format \"{other}\" not recognized"),
+                ));
             }
         };
         if let Some((name, _)) = options.other.first() {
-            return Err(Error::new("42601", format!("option \"{name}\" not recognized")));
+            return Err(Error::new(
+                "42601",
+                format!("option \"{name}\" not recognized"),
+            ));
         }
         Ok(Self {
             rows,
@@ -67,7 +75,10 @@ impl CopyOut {
 
 fn text_format(options: &CopyOptions) -> Result<CopyFormat> {
     if options.quote.is_some() || options.escape.is_some() || options.force_quote.is_some() {
-        return Err(Error::new("0A000", "COPY quote, escape and force_quote are for CSV only"));
+        return Err(Error::new(
+            "0A000",
+            "COPY quote, escape and force_quote are for CSV only",
+        ));
     }
     let delimiter = single_byte("delimiter", options.delimiter.as_deref(), b'\t')?;
     if delimiter.is_ascii_alphanumeric() || matches!(delimiter, b'\\' | b'.' | b'\n' | b'\r') {
@@ -86,7 +97,10 @@ fn csv_format(options: &CopyOptions, rows: &Rows) -> Result<CopyFormat> {
     let delimiter = single_byte("delimiter", options.delimiter.as_deref(), b',')?;
     let quote = single_byte("quote", options.quote.as_deref(), b'"')?;
     if delimiter == quote {
-        return Err(Error::new("22023", "COPY delimiter and quote must be different"));
+        return Err(Error::new(
+            "22023",
+            "COPY delimiter and quote must be different",
+        ));
     }
     Ok(CopyFormat::Csv {
         delimiter,
@@ -102,9 +116,10 @@ fn forced_columns(columns: Option<&CopyColumns>, rows: &Rows) -> Result<Vec<bool
     let mut forced = vec![matches!(columns, Some(CopyColumns::All)); fields.len()];
     if let Some(CopyColumns::Some(names)) = columns {
         for name in names {
-            let index = fields.iter().position(|f| f.name() == name).ok_or_else(|| {
-                Error::new("42703", format!("column \"{name}\" does not exist"))
-            })?;
+            let index = fields
+                .iter()
+                .position(|f| f.name() == name)
+                .ok_or_else(|| Error::new("42703", format!("column \"{name}\" does not exist")))?;
             forced[index] = true;
         }
     }

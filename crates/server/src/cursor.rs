@@ -61,7 +61,10 @@ pub(crate) struct Cursors(BTreeMap<String, Cursor>);
 impl Cursors {
     pub(crate) fn check_free(&self, name: &str) -> Result<()> {
         if self.0.contains_key(name) {
-            return Err(Error::new("42P03", format!("cursor \"{name}\" already exists")));
+            return Err(Error::new(
+                "42P03",
+                format!("cursor \"{name}\" already exists"),
+            ));
         }
         Ok(())
     }

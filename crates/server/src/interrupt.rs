@@ -38,9 +38,10 @@ impl From<Interrupt> for Error {
                 "25P03",
                 "terminating connection due to idle-in-transaction timeout",
             ),
-            Interrupt::IdleSessionTimeout => {
-                Self::fatal("57P05", "terminating connection due to idle-session timeout")
-            }
+            Interrupt::IdleSessionTimeout => Self::fatal(
+                "57P05",
+                "terminating connection due to idle-session timeout",
+            ),
         }
     }
 }

@@ -62,7 +62,10 @@ impl Server {
     /// or an invalid setting among those sent along. All are fatal.
     pub fn open_session(&self, request: LoginRequest) -> Result<Session> {
         if self.is_shutting_down() {
-            return Err(Error::fatal("57P03", "the database system is shutting down"));
+            return Err(Error::fatal(
+                "57P03",
+                "the database system is shutting down",
+            ));
         }
         let snapshot = self.inner.catalog.snapshot();
         let Some(role) = snapshot.role(&request.user) else {

@@ -39,9 +39,8 @@ impl ScramSecret {
             stored_key: BASE64_STANDARD.decode(stored_key).ok()?,
             server_key: BASE64_STANDARD.decode(server_key).ok()?,
         };
-        let sound = secret.iterations > 0
-            && secret.stored_key.len() == 32
-            && secret.server_key.len() == 32;
+        let sound =
+            secret.iterations > 0 && secret.stored_key.len() == 32 && secret.server_key.len() == 32;
         sound.then_some(secret)
     }
 }
@@ -62,7 +61,9 @@ pub(crate) fn to_store(password: &str) -> Result<String> {
         return Err(Error::new("0A000", "MD5 passwords are not supported")
             .with_hint("Send the password itself or a SCRAM-SHA-256 secret."));
     }
-    Ok(postgres_protocol::password::scram_sha_256(password.as_bytes()))
+    Ok(postgres_protocol::password::scram_sha_256(
+        password.as_bytes(),
+    ))
 }
 
 fn is_md5(text: &str) -> bool {

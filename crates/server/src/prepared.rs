@@ -65,12 +65,17 @@ impl Prepared {
         };
         let shape = |schema: &Schema| -> Vec<(String, DataType)> {
             let fields = schema.fields().iter();
-            fields.map(|f| (f.name().clone(), plain_type(f.data_type()))).collect()
+            fields
+                .map(|f| (f.name().clone(), plain_type(f.data_type())))
+                .collect()
         };
         if shape(told) == shape(found) {
             return Ok(());
         }
-        Err(Error::new("0A000", "cached plan must not change result type"))
+        Err(Error::new(
+            "0A000",
+            "cached plan must not change result type",
+        ))
     }
 }
 
@@ -139,7 +144,10 @@ impl Session {
     pub fn prepared(&self, name: &str) -> Result<&Arc<Prepared>> {
         let found = self.prepared.get(name);
         found.ok_or_else(|| {
-            Error::new("26000", format!("prepared statement \"{name}\" does not exist"))
+            Error::new(
+                "26000",
+                format!("prepared statement \"{name}\" does not exist"),
+            )
         })
     }
 
@@ -231,7 +239,9 @@ impl Session {
         let typed = values.into_iter().zip(prepared.parameters());
         typed
             .map(|(value, wanted)| match wanted {
-                Some(wanted) => Ok(value.cast_to(wanted).map_err(forebay_engine::EngineError::from)?),
+                Some(wanted) => Ok(value
+                    .cast_to(wanted)
+                    .map_err(forebay_engine::EngineError::from)?),
                 None => Ok(value),
             })
             .collect()

@@ -67,11 +67,7 @@ impl Rows {
         Self::new(schema, Source::Batches([batch].into()), running, verb)
     }
 
-    pub(crate) fn of_cursor(
-        cursor: Arc<CursorRows>,
-        limit: Option<u64>,
-        running: Running,
-    ) -> Self {
+    pub(crate) fn of_cursor(cursor: Arc<CursorRows>, limit: Option<u64>, running: Running) -> Self {
         let schema = Arc::clone(cursor.schema());
         Self::new(schema, Source::Cursor(cursor, limit), running, "FETCH")
     }
@@ -99,7 +95,10 @@ impl Rows {
         };
         running.resume();
         let watch = running.watch();
-        watch.over(self.next_unwatched(limit)).await.inspect_err(|error| self.fail(error))
+        watch
+            .over(self.next_unwatched(limit))
+            .await
+            .inspect_err(|error| self.fail(error))
     }
 
     /// As [`Rows::next`], for a caller that watches for interrupts itself.

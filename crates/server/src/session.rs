@@ -76,7 +76,9 @@ impl Session {
         role: &Role,
         request: &LoginRequest,
     ) -> Result<Self> {
-        let address = request.address.map_or_else(|| "local".to_owned(), |a| a.to_string());
+        let address = request
+            .address
+            .map_or_else(|| "local".to_owned(), |a| a.to_string());
         let mut session = Self {
             server,
             handle,
@@ -109,9 +111,11 @@ impl Session {
             }
         }
         for (name, value) in &request.settings {
-            self.settings.set(name, &stored_values(name, value), false)?;
+            self.settings
+                .set(name, &stored_values(name, value), false)?;
         }
-        self.settings.state_fact(settings::SESSION_AUTHORIZATION, &role.name, false);
+        self.settings
+            .state_fact(settings::SESSION_AUTHORIZATION, &role.name, false);
         self.settings.state_fact(settings::ROLE, "none", false);
         self.state_superuser();
         self.settings.become_reset_values();
@@ -342,10 +346,13 @@ impl Session {
     /// Brings `is_superuser` in line with the role in force.
     pub(crate) fn state_superuser(&mut self) {
         let snapshot = self.snapshot();
-        let superuser = snapshot.role(self.current_user()).is_some_and(|r| r.superuser);
+        let superuser = snapshot
+            .role(self.current_user())
+            .is_some_and(|r| r.superuser);
         let value = if superuser { "on" } else { "off" };
         if self.setting(settings::IS_SUPERUSER) != value {
-            self.settings.state_fact(settings::IS_SUPERUSER, value, false);
+            self.settings
+                .state_fact(settings::IS_SUPERUSER, value, false);
         }
     }
 
@@ -367,12 +374,16 @@ impl Session {
 
     /// The open transaction. Only called while a statement runs, which always has one.
     pub(crate) fn open(&self) -> &Open {
-        self.transaction.open().expect("a running statement has a transaction")
+        self.transaction
+            .open()
+            .expect("a running statement has a transaction")
     }
 
     /// As [`Session::open`].
     pub(crate) fn open_mut(&mut self) -> &mut Open {
-        self.transaction.open_mut().expect("a running statement has a transaction")
+        self.transaction
+            .open_mut()
+            .expect("a running statement has a transaction")
     }
 
     /// Brings `pg_stat_activity` up to date.
@@ -437,7 +448,9 @@ impl Vantages {
         {
             return Ok(last.at(start));
         }
-        let session_user = settings.get(settings::SESSION_AUTHORIZATION).unwrap_or_default();
+        let session_user = settings
+            .get(settings::SESSION_AUTHORIZATION)
+            .unwrap_or_default();
         let current_user = match settings.get(settings::ROLE) {
             None | Some("none") => session_user,
             Some(role) => role,

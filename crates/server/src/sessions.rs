@@ -104,7 +104,11 @@ impl SessionHandle {
             query_start: status.query_start,
             state_change: status.state_change,
             state: status.activity.as_str(),
-            wait_event_type: status.wait.as_ref().map(|w| w.0).or_else(|| client_wait(&status)),
+            wait_event_type: status
+                .wait
+                .as_ref()
+                .map(|w| w.0)
+                .or_else(|| client_wait(&status)),
             wait_event: status
                 .wait
                 .as_ref()
@@ -172,7 +176,10 @@ impl Sessions {
     /// Process ids count up from 1 and start again after the largest; used ones are skipped.
     fn free_pid(&self) -> i32 {
         loop {
-            let pid = self.last_pid.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+            let pid = self
+                .last_pid
+                .fetch_add(1, Ordering::Relaxed)
+                .wrapping_add(1);
             if pid > 0 && !self.by_pid.contains_key(&pid) {
                 return pid;
             }
@@ -228,7 +235,11 @@ impl Sessions {
     }
 
     /// The session `pid`, if `asker` may signal it.
-    fn signalled(&self, asker: &SessionFacts, pid: i32) -> Result<Option<Arc<SessionHandle>>, EngineError> {
+    fn signalled(
+        &self,
+        asker: &SessionFacts,
+        pid: i32,
+    ) -> Result<Option<Arc<SessionHandle>>, EngineError> {
         let Some(session) = self.by_pid.get(&pid).map(|s| Arc::clone(&s)) else {
             return Ok(None);
         };
@@ -241,7 +252,10 @@ impl Sessions {
         if session.user != asker.current_user && !asker.superuser {
             return Err(EngineError::new(
                 "42501",
-                format!("must be role \"{}\" or a superuser to signal this session", session.user),
+                format!(
+                    "must be role \"{}\" or a superuser to signal this session",
+                    session.user
+                ),
             ));
         }
         Ok(Some(session))

@@ -16,7 +16,10 @@ enum Kind {
     Bool,
     /// Milliseconds; 0 switches the limit off. Written with the largest unit that fits.
     Milliseconds,
-    Integer { min: i64, max: i64 },
+    Integer {
+        min: i64,
+        max: i64,
+    },
     Enum(&'static [&'static str]),
     Text,
     /// A comma-separated list of identifiers.
@@ -45,7 +48,12 @@ struct Definition {
     description: &'static str,
 }
 
-const fn user(name: &'static str, kind: Kind, default: &'static str, description: &'static str) -> Definition {
+const fn user(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    description: &'static str,
+) -> Definition {
     Definition {
         name,
         kind,
@@ -56,7 +64,11 @@ const fn user(name: &'static str, kind: Kind, default: &'static str, description
     }
 }
 
-const fn internal(name: &'static str, default: &'static str, description: &'static str) -> Definition {
+const fn internal(
+    name: &'static str,
+    default: &'static str,
+    description: &'static str,
+) -> Definition {
     Definition {
         name,
         kind: Kind::Text,
@@ -77,48 +89,184 @@ const fn reported(definition: Definition) -> Definition {
 /// The version of PostgreSQL whose behaviour clients may expect.
 pub const SERVER_VERSION: &str = concat!("15.0 (Forebay ", env!("CARGO_PKG_VERSION"), ")");
 
-const ISOLATION: Kind = Kind::Enum(&["serializable", "repeatable read", "read committed", "read uncommitted"]);
-const MESSAGE_LEVEL: Kind = Kind::Enum(&["debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error"]);
+const ISOLATION: Kind = Kind::Enum(&[
+    "serializable",
+    "repeatable read",
+    "read committed",
+    "read uncommitted",
+]);
+const MESSAGE_LEVEL: Kind = Kind::Enum(&[
+    "debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error",
+]);
 
 /// Every setting with a fixed name, in alphabetical order. Names with a dot are free
 /// (`datafusion.*` reaches DataFusion, others are kept for whoever set them).
 const DEFINITIONS: &[Definition] = &[
-    reported(user("application_name", Kind::Text, "", "Name of the program, shown in pg_stat_activity.")),
-    user("array_nulls", Kind::Bool, "on", "NULL in array input means a null element."),
-    user("bytea_output", Kind::Enum(&["hex", "escape"]), "hex", "Text form of bytea."),
-    reported(user("client_encoding", Kind::Encoding, "UTF8", "Encoding of what the client sends and gets.")),
-    user("client_min_messages", MESSAGE_LEVEL, "notice", "Least severe message that is sent to the client."),
-    reported(user("DateStyle", Kind::DateStyle, "ISO, MDY", "Text form of dates, and how ambiguous ones are read.")),
-    user("default_transaction_isolation", ISOLATION, "read committed", "Isolation of new transactions."),
-    user("default_transaction_read_only", Kind::Bool, "off", "Whether new transactions are read only."),
-    user("extra_float_digits", Kind::Integer { min: -15, max: 3 }, "1", "Digits of floating-point numbers in text form."),
-    user("idle_in_transaction_session_timeout", Kind::Milliseconds, "0", "A session that is idle inside a transaction for longer is ended."),
-    user("idle_session_timeout", Kind::Milliseconds, "0", "A session that is idle outside a transaction for longer is ended."),
-    reported(internal("in_hot_standby", "off", "Whether the server is a standby.")),
-    reported(internal("integer_datetimes", "on", "Whether times are stored as integers.")),
-    reported(user("IntervalStyle", Kind::Enum(&["postgres", "postgres_verbose", "sql_standard", "iso_8601"]), "postgres", "Text form of intervals.")),
-    reported(internal("is_superuser", "off", "Whether the current role is a superuser.")),
+    reported(user(
+        "application_name",
+        Kind::Text,
+        "",
+        "Name of the program, shown in pg_stat_activity.",
+    )),
+    user(
+        "array_nulls",
+        Kind::Bool,
+        "on",
+        "NULL in array input means a null element.",
+    ),
+    user(
+        "bytea_output",
+        Kind::Enum(&["hex", "escape"]),
+        "hex",
+        "Text form of bytea.",
+    ),
+    reported(user(
+        "client_encoding",
+        Kind::Encoding,
+        "UTF8",
+        "Encoding of what the client sends and gets.",
+    )),
+    user(
+        "client_min_messages",
+        MESSAGE_LEVEL,
+        "notice",
+        "Least severe message that is sent to the client.",
+    ),
+    reported(user(
+        "DateStyle",
+        Kind::DateStyle,
+        "ISO, MDY",
+        "Text form of dates, and how ambiguous ones are read.",
+    )),
+    user(
+        "default_transaction_isolation",
+        ISOLATION,
+        "read committed",
+        "Isolation of new transactions.",
+    ),
+    user(
+        "default_transaction_read_only",
+        Kind::Bool,
+        "off",
+        "Whether new transactions are read only.",
+    ),
+    user(
+        "extra_float_digits",
+        Kind::Integer { min: -15, max: 3 },
+        "1",
+        "Digits of floating-point numbers in text form.",
+    ),
+    user(
+        "idle_in_transaction_session_timeout",
+        Kind::Milliseconds,
+        "0",
+        "A session that is idle inside a transaction for longer is ended.",
+    ),
+    user(
+        "idle_session_timeout",
+        Kind::Milliseconds,
+        "0",
+        "A session that is idle outside a transaction for longer is ended.",
+    ),
+    reported(internal(
+        "in_hot_standby",
+        "off",
+        "Whether the server is a standby.",
+    )),
+    reported(internal(
+        "integer_datetimes",
+        "on",
+        "Whether times are stored as integers.",
+    )),
+    reported(user(
+        "IntervalStyle",
+        Kind::Enum(&["postgres", "postgres_verbose", "sql_standard", "iso_8601"]),
+        "postgres",
+        "Text form of intervals.",
+    )),
+    reported(internal(
+        "is_superuser",
+        "off",
+        "Whether the current role is a superuser.",
+    )),
     internal("lc_collate", "C", "Sort order of text."),
     internal("lc_ctype", "C", "Character classes of text."),
     user("lc_messages", Kind::Text, "C", "Language of messages."),
     user("lc_monetary", Kind::Text, "C", "Form of money."),
     user("lc_numeric", Kind::Text, "C", "Form of numbers."),
     user("lc_time", Kind::Text, "C", "Form of dates."),
-    user("lock_timeout", Kind::Milliseconds, "0", "A statement that waits longer for a lock is cancelled."),
-    internal("max_identifier_length", "63", "Characters of an identifier."),
+    user(
+        "lock_timeout",
+        Kind::Milliseconds,
+        "0",
+        "A statement that waits longer for a lock is cancelled.",
+    ),
+    internal(
+        "max_identifier_length",
+        "63",
+        "Characters of an identifier.",
+    ),
     internal("role", "none", "The role that SET ROLE chose."),
-    user("row_security", Kind::Bool, "on", "Whether row security applies."),
-    user("search_path", Kind::Identifiers, "\"$user\", public", "Schemas in which unqualified names are looked up."),
+    user(
+        "row_security",
+        Kind::Bool,
+        "on",
+        "Whether row security applies.",
+    ),
+    user(
+        "search_path",
+        Kind::Identifiers,
+        "\"$user\", public",
+        "Schemas in which unqualified names are looked up.",
+    ),
     internal("server_encoding", "UTF8", "Encoding of stored text."),
-    reported(internal("server_version", SERVER_VERSION, "Version of PostgreSQL that clients may expect.")),
+    reported(internal(
+        "server_version",
+        SERVER_VERSION,
+        "Version of PostgreSQL that clients may expect.",
+    )),
     internal("server_version_num", "150000", "The same as a number."),
-    reported(internal("session_authorization", "", "The role that the session runs as.")),
-    reported(user("standard_conforming_strings", Kind::Enum(&["on"]), "on", "Backslashes in ordinary strings are plain characters.")),
-    user("statement_timeout", Kind::Milliseconds, "0", "A statement that takes longer is cancelled."),
-    user("synchronous_commit", Kind::Enum(&["on", "off", "local", "remote_write", "remote_apply"]), "on", "Accepted for compatibility; commits are always synchronous."),
-    reported(user("TimeZone", Kind::TimeZone, "UTC", "Time zone of times that are shown.")),
-    user("transaction_isolation", ISOLATION, "read committed", "Isolation of the current transaction."),
-    user("transaction_read_only", Kind::Bool, "off", "Whether the current transaction is read only."),
+    reported(internal(
+        "session_authorization",
+        "",
+        "The role that the session runs as.",
+    )),
+    reported(user(
+        "standard_conforming_strings",
+        Kind::Enum(&["on"]),
+        "on",
+        "Backslashes in ordinary strings are plain characters.",
+    )),
+    user(
+        "statement_timeout",
+        Kind::Milliseconds,
+        "0",
+        "A statement that takes longer is cancelled.",
+    ),
+    user(
+        "synchronous_commit",
+        Kind::Enum(&["on", "off", "local", "remote_write", "remote_apply"]),
+        "on",
+        "Accepted for compatibility; commits are always synchronous.",
+    ),
+    reported(user(
+        "TimeZone",
+        Kind::TimeZone,
+        "UTC",
+        "Time zone of times that are shown.",
+    )),
+    user(
+        "transaction_isolation",
+        ISOLATION,
+        "read committed",
+        "Isolation of the current transaction.",
+    ),
+    user(
+        "transaction_read_only",
+        Kind::Bool,
+        "off",
+        "Whether the current transaction is read only.",
+    ),
 ];
 
 /// Settings that are reported although other state holds their value.
@@ -127,7 +275,9 @@ pub(crate) const SESSION_AUTHORIZATION: &str = "session_authorization";
 pub(crate) const ROLE: &str = "role";
 
 fn definition(name: &str) -> Option<&'static Definition> {
-    DEFINITIONS.iter().find(|d| d.name.eq_ignore_ascii_case(name))
+    DEFINITIONS
+        .iter()
+        .find(|d| d.name.eq_ignore_ascii_case(name))
 }
 
 /// The values of one session. Cheap to clone: savepoints keep old ones.
@@ -281,7 +431,10 @@ pub(crate) fn show_all(settings: &Settings) -> Vec<(String, String, String)> {
 
 /// Rows of `pg_settings` for these values.
 pub(crate) fn rows(values: &BTreeMap<String, String>) -> Vec<SettingRow> {
-    values.iter().map(|(name, value)| row(name, value)).collect()
+    values
+        .iter()
+        .map(|(name, value)| row(name, value))
+        .collect()
 }
 
 fn row(name: &str, value: &str) -> SettingRow {
@@ -320,7 +473,11 @@ fn row(name: &str, value: &str) -> SettingRow {
             Kind::Enum(_) => "enum",
             _ => "string",
         },
-        source: if value == d.default { "default" } else { "session" },
+        source: if value == d.default {
+            "default"
+        } else {
+            "session"
+        },
         boot_value: d.default.to_owned(),
         reset_value: d.default.to_owned(),
     }
@@ -331,7 +488,10 @@ fn display_name(name: &str) -> String {
 }
 
 fn unrecognized(name: &str) -> Error {
-    Error::new("42704", format!("unrecognized configuration parameter \"{name}\""))
+    Error::new(
+        "42704",
+        format!("unrecognized configuration parameter \"{name}\""),
+    )
 }
 
 fn read_only(name: &str) -> Error {
@@ -339,7 +499,10 @@ fn read_only(name: &str) -> Error {
 }
 
 fn invalid(name: &str, value: &str) -> Error {
-    Error::new("22023", format!("invalid value for parameter \"{name}\": \"{value}\""))
+    Error::new(
+        "22023",
+        format!("invalid value for parameter \"{name}\": \"{value}\""),
+    )
 }
 
 /// The value as it is stored and shown.
@@ -356,7 +519,10 @@ fn canonical(name: &str, values: &[String]) -> Result<String> {
         return Err(read_only(d.name));
     }
     if values.len() != 1 && !matches!(d.kind, Kind::Identifiers | Kind::DateStyle) {
-        return Err(Error::new("22023", format!("SET {name} takes only one argument")));
+        return Err(Error::new(
+            "22023",
+            format!("SET {name} takes only one argument"),
+        ));
     }
     let bad = || invalid(d.name, &joined);
     match d.kind {
@@ -364,15 +530,22 @@ fn canonical(name: &str, values: &[String]) -> Result<String> {
         Kind::Bool => parse_bool(&joined)
             .map(|b| if b { "on" } else { "off" }.to_owned())
             .ok_or_else(|| {
-                Error::new("22023", format!("parameter \"{name}\" requires a Boolean value"))
+                Error::new(
+                    "22023",
+                    format!("parameter \"{name}\" requires a Boolean value"),
+                )
             }),
-        Kind::Milliseconds => parse_milliseconds(&joined).map(show_milliseconds).map_err(|()| bad()),
+        Kind::Milliseconds => parse_milliseconds(&joined)
+            .map(show_milliseconds)
+            .map_err(|()| bad()),
         Kind::Integer { min, max } => {
             let number: i64 = joined.trim().parse().map_err(|_| bad())?;
             if !(min..=max).contains(&number) {
                 return Err(Error::new(
                     "22023",
-                    format!("{number} is outside the valid range for parameter \"{name}\" ({min} .. {max})"),
+                    format!(
+                        "{number} is outside the valid range for parameter \"{name}\" ({min} .. {max})"
+                    ),
                 ));
             }
             Ok(number.to_string())
@@ -384,7 +557,11 @@ fn canonical(name: &str, values: &[String]) -> Result<String> {
             }
             Err(bad().with_hint(format!("Available values: {}.", allowed.join(", "))))
         }
-        Kind::Identifiers => Ok(values.iter().map(|v| quoted(v)).collect::<Vec<_>>().join(", ")),
+        Kind::Identifiers => Ok(values
+            .iter()
+            .map(|v| quoted(v))
+            .collect::<Vec<_>>()
+            .join(", ")),
         Kind::TimeZone => time_zone(&joined).ok_or_else(bad),
         Kind::DateStyle => date_style(&joined).ok_or_else(bad),
         Kind::Encoding => match joined.to_uppercase().replace(['-', '_'], "").as_str() {
@@ -426,13 +603,22 @@ fn parse_milliseconds(value: &str) -> Result<u64, ()> {
     if !(0.0..=f64::from(i32::MAX)).contains(&milliseconds) {
         return Err(());
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked above"
+    )]
     Ok(milliseconds as u64)
 }
 
 /// 90000 is `90s`, 120000 is `2min`.
 fn show_milliseconds(milliseconds: u64) -> String {
-    const UNITS: [(u64, &str); 4] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+    const UNITS: [(u64, &str); 4] = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "min"),
+        (1_000, "s"),
+    ];
     if milliseconds == 0 {
         return "0".to_owned();
     }
@@ -458,7 +644,10 @@ fn time_zone(value: &str) -> Option<String> {
 }
 
 fn fixed_offset(value: &str) -> Option<String> {
-    let sign = value.chars().next().filter(|c| matches!(c, '+' | '-' | '0'..='9'))?;
+    let sign = value
+        .chars()
+        .next()
+        .filter(|c| matches!(c, '+' | '-' | '0'..='9'))?;
     let digits = value.trim_start_matches(['+', '-']);
     let (hours, minutes) = digits.split_once(':').unwrap_or((digits, "0"));
     let hours: u8 = hours.parse().ok().filter(|h| *h <= 15)?;
@@ -528,7 +717,11 @@ mod tests {
             ("statement_timeout", &["1.5s"], Ok("1500ms")),
             ("statement_timeout", &["-1"], Err("22023")),
             ("statement_timeout", &["1 fortnight"], Err("22023")),
-            ("search_path", &["$user", "a b", "c"], Ok("\"$user\", \"a b\", c")),
+            (
+                "search_path",
+                &["$user", "a b", "c"],
+                Ok("\"$user\", \"a b\", c"),
+            ),
             ("timezone", &["europe/berlin"], Ok("Europe/Berlin")),
             ("timezone", &["-3:30"], Ok("-03:30")),
             ("timezone", &["Mars/Olympus"], Err("22023")),
@@ -552,14 +745,24 @@ mod tests {
     fn local_values_end_with_the_transaction() {
         let mut settings = Settings::new();
         let value = |s: &Settings| s.get("application_name").unwrap().to_owned();
-        settings.set("application_name", &["a".into()], false).unwrap();
-        settings.set("application_name", &["b".into()], true).unwrap();
-        settings.set("application_name", &["c".into()], true).unwrap();
+        settings
+            .set("application_name", &["a".into()], false)
+            .unwrap();
+        settings
+            .set("application_name", &["b".into()], true)
+            .unwrap();
+        settings
+            .set("application_name", &["c".into()], true)
+            .unwrap();
         assert_eq!(value(&settings), "c");
         settings.end_transaction();
         assert_eq!(value(&settings), "a");
-        settings.set("application_name", &["b".into()], true).unwrap();
-        settings.set("application_name", &["d".into()], false).unwrap();
+        settings
+            .set("application_name", &["b".into()], true)
+            .unwrap();
+        settings
+            .set("application_name", &["d".into()], false)
+            .unwrap();
         settings.end_transaction();
         assert_eq!(value(&settings), "d");
     }
@@ -567,16 +770,27 @@ mod tests {
     #[test]
     fn definitions_are_in_order_and_have_valid_defaults() {
         for pair in DEFINITIONS.windows(2) {
-            assert!(pair[0].name.to_lowercase() < pair[1].name.to_lowercase(), "{}", pair[1].name);
+            assert!(
+                pair[0].name.to_lowercase() < pair[1].name.to_lowercase(),
+                "{}",
+                pair[1].name
+            );
         }
         for d in DEFINITIONS.iter().filter(|d| d.context == Context::User) {
-            let values = if d.kind == Kind::Identifiers { split_identifiers(d.default) } else { vec![d.default.to_owned()] };
+            let values = if d.kind == Kind::Identifiers {
+                split_identifiers(d.default)
+            } else {
+                vec![d.default.to_owned()]
+            };
             assert_eq!(canonical(d.name, &values).unwrap(), d.default, "{}", d.name);
         }
     }
 
     #[test]
     fn quoted_names_split_again() {
-        assert_eq!(split_identifiers("\"$user\", public,\"a,b\""), ["$user", "public", "a,b"]);
+        assert_eq!(
+            split_identifiers("\"$user\", public,\"a,b\""),
+            ["$user", "public", "a,b"]
+        );
     }
 }

@@ -97,17 +97,26 @@ impl Session {
                 "current transaction is aborted, commands ignored until end of transaction block",
             ));
         }
-        let in_block = matches!(self.transaction, Transaction::Block(_) | Transaction::Failed(_));
+        let in_block = matches!(
+            self.transaction,
+            Transaction::Block(_) | Transaction::Failed(_)
+        );
         if class.needs_transaction_block && !in_block {
             return Err(Error::new(
                 "25P01",
-                format!("{} can only be used in transaction blocks", class.statement_type),
+                format!(
+                    "{} can only be used in transaction blocks",
+                    class.statement_type
+                ),
             ));
         }
         if class.forbidden_in_transaction_block && in_block {
             return Err(Error::new(
                 "25001",
-                format!("{} cannot run inside a transaction block", class.statement_type),
+                format!(
+                    "{} cannot run inside a transaction block",
+                    class.statement_type
+                ),
             ));
         }
         Ok(())
@@ -127,7 +136,11 @@ impl Session {
             statement_type: class.statement_type,
         });
         self.show_activity(Activity::Active, Some((text, query.id())));
-        Running::new(query, Arc::clone(&self.handle), self.settings.timeout("statement_timeout"))
+        Running::new(
+            query,
+            Arc::clone(&self.handle),
+            self.settings.timeout("statement_timeout"),
+        )
     }
 
     /// Every statement runs in a transaction; outside a block, in one of its own.
@@ -214,7 +227,9 @@ impl Session {
             cost: 0.0,
             memory_bytes: 0,
         };
-        Ok(Some(self.server.inner.admission.charge(slot, demand).await?))
+        Ok(Some(
+            self.server.inner.admission.charge(slot, demand).await?,
+        ))
     }
 
     fn start(&mut self, plan: Plan, running: Running, finish: Finish) -> Result<Response> {
@@ -331,8 +346,9 @@ pub(crate) fn shape(statement: &Statement) -> Result<Option<Shape>> {
         },
         Statement::Copy(copy) => match &copy.direction {
             CopyDirection::From(_) => {
-                return Err(Error::new("0A000", "COPY FROM is not supported")
-                    .with_hint("Put the file where a table can be made of it: CREATE EXTERNAL TABLE."));
+                return Err(Error::new("0A000", "COPY FROM is not supported").with_hint(
+                    "Put the file where a table can be made of it: CREATE EXTERNAL TABLE.",
+                ));
             }
             CopyDirection::To(CopyTarget::Stdout) => Shape {
                 whole_text: false,
@@ -354,7 +370,10 @@ pub(crate) fn shape(statement: &Statement) -> Result<Option<Shape>> {
         } => {
             if *scroll == Some(true) || *binary {
                 let what = if *binary { "BINARY" } else { "SCROLL" };
-                return Err(Error::new("0A000", format!("{what} cursors are not supported")));
+                return Err(Error::new(
+                    "0A000",
+                    format!("{what} cursors are not supported"),
+                ));
             }
             let Statement::Plan(plan) = &query.statement else {
                 return Err(Error::new("42601", "DECLARE CURSOR needs a query"));
@@ -541,6 +560,7 @@ impl Session {
             .transaction
             .open()
             .map_or_else(chrono::Utc::now, |open| open.started);
-        self.vantages.get(&self.server, &self.handle, &self.settings, snapshot, start)
+        self.vantages
+            .get(&self.server, &self.handle, &self.settings, snapshot, start)
     }
 }

@@ -15,7 +15,7 @@ use crate::error::ParseError;
 /// The stack, in bytes, that a thread should have which clones or plans statements.
 ///
 /// [`parse`](crate::parse) itself works on any thread. A statement of the greatest depth that it
-/// lets pass takes up to half of this to clone, and more to plan; nothing shallower comes near.
+/// lets pass may take more than half of this to clone in a development build.
 pub const STACK_BYTES: usize = 16 << 20;
 
 /// How deep the parser may recurse: parentheses, sub-queries, prefix operators.

@@ -260,7 +260,7 @@ pub struct Copy {
     pub options: CopyOptions,
 }
 
-/// The relational side of a [`Copy`].
+/// The relational side of a [`struct@Copy`].
 #[derive(Clone, Debug)]
 pub enum CopySource {
     /// A query in parentheses.
@@ -274,7 +274,7 @@ pub enum CopySource {
     },
 }
 
-/// The direction of a [`Copy`], with its other end.
+/// The direction of a [`struct@Copy`], with its other end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CopyDirection {
     /// `COPY … TO`.
@@ -283,7 +283,7 @@ pub enum CopyDirection {
     From(CopyInput),
 }
 
-/// Where a [`Copy`] writes.
+/// Where a [`struct@Copy`] writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CopyTarget {
     /// To the client.
@@ -292,7 +292,7 @@ pub enum CopyTarget {
     File(String),
 }
 
-/// Where a [`Copy`] would read.
+/// Where a [`struct@Copy`] would read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CopyInput {
     /// From the client.
@@ -301,7 +301,7 @@ pub enum CopyInput {
     File(String),
 }
 
-/// The options of a [`Copy`], from either of PostgreSQL's spellings or from DataFusion's.
+/// The options of a [`struct@Copy`], from either of PostgreSQL's spellings or from DataFusion's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CopyOptions {
     /// `FORMAT`, `CSV`, `BINARY` or `STORED AS`, in lower case.
@@ -326,7 +326,7 @@ pub struct CopyOptions {
     pub other: Vec<(String, String)>,
 }
 
-/// Some or all columns of a [`Copy`].
+/// Some or all columns of a [`struct@Copy`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CopyColumns {
     /// `*`.

@@ -102,9 +102,10 @@ fn session() -> Vec<ScalarUDF> {
 }
 
 fn current_setting(args: &ScalarFunctionArgs, facts: &SessionFacts) -> Result<ColumnarValue> {
-    let missing_ok = args.args.get(1).is_some_and(|v| {
-        matches!(v, ColumnarValue::Scalar(ScalarValue::Boolean(Some(true))))
-    });
+    let missing_ok = args
+        .args
+        .get(1)
+        .is_some_and(|v| matches!(v, ColumnarValue::Scalar(ScalarValue::Boolean(Some(true)))));
     let names = args.args[0].to_array(args.number_rows)?;
     let values = names
         .as_string::<i32>()
@@ -152,7 +153,9 @@ fn role_by_oid(args: &ScalarFunctionArgs, facts: &SessionFacts) -> Result<Column
             None => format!("unknown (OID={oid})"),
         })
     });
-    Ok(ColumnarValue::Array(Arc::new(names.collect::<StringArray>())))
+    Ok(ColumnarValue::Array(Arc::new(
+        names.collect::<StringArray>(),
+    )))
 }
 
 /// `pg_cancel_backend` and `pg_terminate_backend`.
@@ -342,4 +345,3 @@ impl AsyncScalarUDFImpl for Sleep {
         Ok(ColumnarValue::Array(Arc::new(nothing)))
     }
 }
-

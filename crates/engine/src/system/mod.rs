@@ -136,8 +136,7 @@ pub(crate) fn pg_catalog(
 ) -> Result<Arc<dyn SchemaProvider>, EngineError> {
     let static_tables = Arc::new(PgCatalogStaticTables::try_new()?);
     let relations = relations::Relations::new(catalog, link.clone());
-    let library =
-        PgCatalogSchemaProvider::try_new(relations, static_tables, EmptyContextProvider)?;
+    let library = PgCatalogSchemaProvider::try_new(relations, static_tables, EmptyContextProvider)?;
     Ok(Arc::new(PgCatalog {
         own: views::all(backends),
         library: Arc::new(library),
@@ -193,4 +192,3 @@ impl EngineLink {
         Some(crate::Engine { inner })
     }
 }
-

@@ -74,7 +74,9 @@ impl CatalogInfo for Relations {
         schema: &str,
         name: &str,
     ) -> Result<Option<SchemaRef>, DataFusionError> {
-        Ok(Some(self.columns(self.catalog.snapshot(), schema, name).await))
+        Ok(Some(
+            self.columns(self.catalog.snapshot(), schema, name).await,
+        ))
     }
 
     async fn table_type(

@@ -36,7 +36,9 @@ struct SystemTable {
 
 impl fmt::Debug for SystemTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SystemTable").field("schema", &self.schema).finish_non_exhaustive()
+        f.debug_struct("SystemTable")
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
     }
 }
 
@@ -46,7 +48,8 @@ impl SystemTable {
         if rows.is_empty() {
             return Ok(RecordBatch::new_empty(Arc::clone(&self.schema)));
         }
-        let mut columns: Vec<Vec<ScalarValue>> = vec![Vec::with_capacity(rows.len()); rows[0].len()];
+        let mut columns: Vec<Vec<ScalarValue>> =
+            vec![Vec::with_capacity(rows.len()); rows[0].len()];
         for row in rows {
             for (column, value) in columns.iter_mut().zip(row) {
                 column.push(value);

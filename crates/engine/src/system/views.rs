@@ -54,7 +54,10 @@ fn activity(backends: Arc<dyn BackendControl>) -> Arc<dyn TableProvider> {
     ];
     let rows: Rows = Arc::new(move |asker| {
         let backends = backends.backends();
-        backends.into_iter().map(|b| activity_row(asker, b)).collect()
+        backends
+            .into_iter()
+            .map(|b| activity_row(asker, b))
+            .collect()
     });
     system_table(columns, rows)
 }

@@ -56,7 +56,9 @@ async fn measure(url: &str, options: &BenchLatency, measured: &mut Measured) -> 
         client.query(&statement, &[]).await?;
         measured.prepared.push(one.elapsed().as_secs_f64());
     }
-    measured.per_second.push(throughput(url, options.connections, time).await?);
+    measured
+        .per_second
+        .push(throughput(url, options.connections, time).await?);
     Ok(())
 }
 

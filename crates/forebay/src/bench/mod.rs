@@ -45,7 +45,11 @@ fn print_setting() {
     println!(
         "forebay {} ({} build), DataFusion {}, {cores} cores",
         env!("CARGO_PKG_VERSION"),
-        if cfg!(debug_assertions) { "dev" } else { "release" },
+        if cfg!(debug_assertions) {
+            "dev"
+        } else {
+            "release"
+        },
         datafusion::DATAFUSION_VERSION,
     );
 }
@@ -54,7 +58,9 @@ fn print_setting() {
 fn table<T: Into<comfy_table::Cell>>(header: Vec<T>) -> Table {
     let mut table = Table::new();
     let columns = header.len();
-    table.load_preset(presets::ASCII_MARKDOWN).set_header(header);
+    table
+        .load_preset(presets::ASCII_MARKDOWN)
+        .set_header(header);
     for column in 1..columns {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -81,7 +87,11 @@ fn deviation_percent(values: &[f64]) -> f64 {
 /// The value below which `share` (0 to 1) of the values lie.
 fn quantile(values: &mut [f64], share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index"
+    )]
     let index = ((values.len() - 1) as f64 * share).round() as usize;
     values[index]
 }

@@ -39,7 +39,11 @@ impl ServerUnderTest {
     }
 
     fn wait_until_ready(&mut self) -> anyhow::Result<()> {
-        let output = self.process.stdout.take().context("the server has no output")?;
+        let output = self
+            .process
+            .stdout
+            .take()
+            .context("the server has no output")?;
         for line in BufReader::new(output).lines() {
             if line?.starts_with("Ready") {
                 return Ok(());

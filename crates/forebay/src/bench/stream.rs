@@ -17,7 +17,16 @@ pub fn run(options: &BenchStream) -> anyhow::Result<()> {
     let server = ServerUnderTest::start(Some(&options.data))?;
     super::print_setting();
     let sql = format!("SELECT * FROM {}", options.table);
-    let header = ["server", "form", "rows", "seconds", "rows/s", "memory before MB", "peak MB", "growth MB"];
+    let header = [
+        "server",
+        "form",
+        "rows",
+        "seconds",
+        "rows/s",
+        "memory before MB",
+        "peak MB",
+        "growth MB",
+    ];
     let mut table = table(header.to_vec());
     for binary in [false, true] {
         // Once beforehand: footers and code pages are loaded once and stay.
@@ -71,7 +80,10 @@ async fn stream(url: &str, sql: &str, binary: bool) -> anyhow::Result<(u64, f64)
         let stream = client.simple_query_raw(sql).await?;
         pin_mut!(stream);
         while let Some(message) = stream.next().await {
-            rows += u64::from(matches!(message?, tokio_postgres::SimpleQueryMessage::Row(_)));
+            rows += u64::from(matches!(
+                message?,
+                tokio_postgres::SimpleQueryMessage::Row(_)
+            ));
         }
     }
     Ok((rows, start.elapsed().as_secs_f64()))

@@ -169,7 +169,9 @@ impl<'a> Contestant<'a> {
     /// DataFusion in this process with the options and caches that the server gives it.
     fn datafusion(data: &Path) -> anyhow::Result<Self> {
         let config = EngineConfig::default();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
         let session = config
             .session_config()
             .with_create_default_catalog_and_schema(true);

@@ -168,7 +168,10 @@ impl Session {
             self.notice("NOTICE", "00000", message);
             return Ok(());
         }
-        Err(Error::new(sqlstate, format!("{kind} \"{name}\" does not exist")))
+        Err(Error::new(
+            sqlstate,
+            format!("{kind} \"{name}\" does not exist"),
+        ))
     }
 }
 
@@ -181,7 +184,10 @@ fn check_kind(relation: &Relation, wanted: &str) -> Result<()> {
         return Ok(());
     }
     let error = Error::new("42809", format!("\"{}\" is not a {wanted}", relation.name));
-    Err(error.with_hint(format!("Use DROP {} to remove {article}.", found.to_uppercase())))
+    Err(error.with_hint(format!(
+        "Use DROP {} to remove {article}.",
+        found.to_uppercase()
+    )))
 }
 
 fn object_name(name: &datafusion::sql::sqlparser::ast::ObjectName) -> Vec<String> {
@@ -196,8 +202,10 @@ fn object_name(name: &datafusion::sql::sqlparser::ast::ObjectName) -> Vec<String
 
 fn table_definition(table: &CreateExternalTable) -> Result<TableDefinition> {
     let [location] = table.locations.as_slice() else {
-        return Err(Error::new("0A000", "an external table has exactly one LOCATION")
-            .with_hint("Put the files into one folder."));
+        return Err(
+            Error::new("0A000", "an external table has exactly one LOCATION")
+                .with_hint("Put the files into one folder."),
+        );
     };
     if table.unbounded || table.temporary || !table.constraints.is_empty() {
         return Err(Error::new(
@@ -210,7 +218,11 @@ fn table_definition(table: &CreateExternalTable) -> Result<TableDefinition> {
     let (partition_columns, columns): (Vec<_>, Vec<_>) =
         declared.into_iter().partition(|c| is_partition(&c.name));
     let partition_columns = if partition_columns.is_empty() {
-        table.table_partition_cols.iter().map(|name| untyped(name)).collect()
+        table
+            .table_partition_cols
+            .iter()
+            .map(|name| untyped(name))
+            .collect()
     } else {
         partition_columns
     };
@@ -220,7 +232,11 @@ fn table_definition(table: &CreateExternalTable) -> Result<TableDefinition> {
         columns,
         partition_columns,
         options: options(table)?,
-        order_by: table.order_exprs.iter().map(|order| joined(order)).collect(),
+        order_by: table
+            .order_exprs
+            .iter()
+            .map(|order| joined(order))
+            .collect(),
     })
 }
 

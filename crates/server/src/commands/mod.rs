@@ -28,9 +28,14 @@ impl Session {
             Statement::Release(name) => self.release(name),
             Statement::LockTable { names, .. } => self.lock_table(names),
             Statement::Set { name, value, local } => self.set(name, value.as_deref(), *local),
-            Statement::SetTransaction | Statement::Unlisten => {
-                Ok(Answer::Done(request.parsed.statement.classify().statement_type.to_owned()))
-            }
+            Statement::SetTransaction | Statement::Unlisten => Ok(Answer::Done(
+                request
+                    .parsed
+                    .statement
+                    .classify()
+                    .statement_type
+                    .to_owned(),
+            )),
             Statement::SetRole { role, local } => self.set_role(role.as_deref(), *local),
             Statement::SetSessionAuthorization { role, local } => {
                 self.set_session_authorization(role.as_deref(), *local)
@@ -42,7 +47,10 @@ impl Session {
                 name,
                 types,
                 statement,
-            } => self.prepare_statement(name, types, (**statement).clone()).await,
+            } => {
+                self.prepare_statement(name, types, (**statement).clone())
+                    .await
+            }
             Statement::Deallocate(name) => self.deallocate(name.as_deref()),
             Statement::Fetch(fetch) => self.fetch(fetch).await,
             Statement::Close(name) => self.close(name.as_deref()),

@@ -15,7 +15,9 @@ pub(crate) fn find_relation<'a>(
     name: &[String],
 ) -> Option<&'a Arc<Relation>> {
     match name {
-        [name] => path.iter().find_map(|schema| snapshot.relation(schema, name)),
+        [name] => path
+            .iter()
+            .find_map(|schema| snapshot.relation(schema, name)),
         [schema, name] => snapshot.relation(schema, name),
         [_, schema, name] => snapshot.relation(schema, name),
         _ => None,
@@ -36,18 +38,26 @@ impl Session {
                 (schema, name.clone())
             }
             [schema, name] => (schema.clone(), name.clone()),
-            [database, schema, name] if [DATABASE, &self.identity.database].contains(&database.as_str()) => {
+            [database, schema, name]
+                if [DATABASE, &self.identity.database].contains(&database.as_str()) =>
+            {
                 (schema.clone(), name.clone())
             }
             _ => {
                 return Err(Error::new(
                     "0A000",
-                    format!("cross-database references are not implemented: \"{}\"", name.join(".")),
+                    format!(
+                        "cross-database references are not implemented: \"{}\"",
+                        name.join(".")
+                    ),
                 ));
             }
         };
         if snapshot.schema(&schema).is_none() {
-            return Err(Error::new("3F000", format!("schema \"{schema}\" does not exist")));
+            return Err(Error::new(
+                "3F000",
+                format!("schema \"{schema}\" does not exist"),
+            ));
         }
         Ok((schema, name))
     }

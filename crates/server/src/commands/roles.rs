@@ -124,13 +124,18 @@ impl Session {
         if self.is_superuser() {
             return Ok(());
         }
-        if options.superuser.is_some() || options.replication.is_some() || options.bypass_rls.is_some() {
+        if options.superuser.is_some()
+            || options.replication.is_some()
+            || options.bypass_rls.is_some()
+        {
             return Err(Error::permission(
                 "must be superuser to change the superuser, replication or bypassrls attribute",
             ));
         }
         let snapshot = self.snapshot();
-        let may = snapshot.role(self.current_user()).is_some_and(|r: &std::sync::Arc<Role>| r.create_role);
+        let may = snapshot
+            .role(self.current_user())
+            .is_some_and(|r: &std::sync::Arc<Role>| r.create_role);
         if may {
             return Ok(());
         }

@@ -19,7 +19,11 @@ impl Session {
         local: bool,
     ) -> Result<Answer> {
         if local && self.transaction_status() == crate::TransactionStatus::Idle {
-            self.notice("WARNING", "25P01", "SET LOCAL can only be used in transaction blocks");
+            self.notice(
+                "WARNING",
+                "25P01",
+                "SET LOCAL can only be used in transaction blocks",
+            );
         }
         let before = self.settings.clone();
         match value {
@@ -68,7 +72,9 @@ impl Session {
         };
         let names: Vec<&str> = columns.0.iter().map(String::as_str).collect();
         let arrays = columns.1.into_iter();
-        let arrays = arrays.map(|c| Arc::new(StringArray::from(c)) as ArrayRef).collect();
+        let arrays = arrays
+            .map(|c| Arc::new(StringArray::from(c)) as ArrayRef)
+            .collect();
         let batch = RecordBatch::try_new(text_columns(&names), arrays)
             .map_err(|e| Error::new("XX000", e.to_string()))?;
         Ok(Answer::Ready(Box::new(|running| {
@@ -128,10 +134,13 @@ impl Session {
         }
         let login_is_superuser = snapshot.role(&login_role).is_some_and(|r| r.superuser);
         if role != login_role && !login_is_superuser {
-            return Err(Error::permission("permission denied to set session authorization"));
+            return Err(Error::permission(
+                "permission denied to set session authorization",
+            ));
         }
         let role = role.to_owned();
-        self.settings.state_fact(SESSION_AUTHORIZATION, &role, local);
+        self.settings
+            .state_fact(SESSION_AUTHORIZATION, &role, local);
         self.settings.state_fact(ROLE, "none", local);
         self.state_superuser();
         Ok(Answer::Done("SET".to_owned()))

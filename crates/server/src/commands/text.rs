@@ -35,7 +35,10 @@ pub(crate) fn copy_source(source: &CopySource) -> Result<DfStatement> {
             let mut parsed = forebay_sql::parse(&text)?;
             match parsed.pop().map(|p| p.statement) {
                 Some(forebay_sql::Statement::Plan(plan)) => Ok(*plan),
-                _ => Err(Error::new("42601", format!("cannot copy from {}", name.join(".")))),
+                _ => Err(Error::new(
+                    "42601",
+                    format!("cannot copy from {}", name.join(".")),
+                )),
             }
         }
     }
@@ -49,9 +52,8 @@ pub(crate) fn copy_to_file(copy: &Copy, path: &str) -> Result<DfStatement> {
     let datafusion::sql::sqlparser::ast::Statement::Query(query) = *inner else {
         return Err(Error::new("0A000", "COPY (statement) TO needs a query"));
     };
-    let text = |value: &str| {
-        datafusion::sql::sqlparser::ast::Value::SingleQuotedString(value.to_owned())
-    };
+    let text =
+        |value: &str| datafusion::sql::sqlparser::ast::Value::SingleQuotedString(value.to_owned());
     let mut options: Vec<_> = copy
         .options
         .other

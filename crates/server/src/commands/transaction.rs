@@ -11,7 +11,11 @@ impl Session {
         self.transaction = match std::mem::take(&mut self.transaction) {
             Transaction::Implicit(open) => Transaction::Block(open),
             other => {
-                self.notice("WARNING", "25001", "there is already a transaction in progress");
+                self.notice(
+                    "WARNING",
+                    "25001",
+                    "there is already a transaction in progress",
+                );
                 other
             }
         };
