@@ -52,7 +52,7 @@ def test_session(name: str, server: Server, program: Callable, tmp_path: Path):
             env=environment() | {"LC_ALL": "C.UTF-8", "PSQL_PAGER": "cat"},
         )
     # Who runs the tests and where their scratch files are is nobody's business.
-    output = re.sub(rf"(?<=[|(]){re.escape(me)}(?=[|)])", "OWNER", ran.stdout)
+    output = re.sub(rf"(?<=[|(]){re.escape(me)}(?=[|)]|$)", "OWNER", ran.stdout, flags=re.MULTILINE)
     output = output.replace(str(tmp_path), "SCRATCH")
     if os.environ.get("FOREBAY_UPDATE"):
         expected_path(name).write_text(output)

@@ -1,1 +1,154 @@
-fn main() {}
+//! `cargo xtask`: what is done to the repository by machine. `cargo xtask help` tells what.
+
+mod prepare;
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+const HELP: &str = "\
+cargo xtask test           prepare the machine, then run every test
+cargo xtask test --quick   the same without Rust's own tests
+cargo xtask ci             format check, clippy, and every test
+
+What the tests need is installed at the first run: Python packages into target/test-venv, and Debian
+packages where you are root. Where you are not, the missing ones are listed.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        ["test"] => test(true),
+        ["test", "--quick"] => test(false),
+        ["ci"] => ci(),
+        ["help" | "--help" | "-h"] => {
+            println!("{HELP}");
+            Ok(())
+        }
+        _ => {
+            eprintln!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Everything that a change must pass. Cheapest first, so that a slip is told early.
+fn ci() -> Result<()> {
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    run(cargo().args("clippy --workspace --all-targets -- -D warnings".split(' ')))?;
+    test(true)
+}
+
+/// Runs the tests of the crates, if `rust`, and those of the clients. The last line has the totals
+/// of the latter.
+fn test(rust: bool) -> Result<()> {
+    let python = prepare::everything(&target_dir(), &clients_dir())?;
+    // What does not compile has no tests; what fails does not keep the others from running.
+    run(cargo().args("build --workspace --all-targets".split(' ')))?;
+    let rust_result = if rust {
+        run(cargo().args("test --workspace --no-fail-fast".split(' ')))
+    } else {
+        Ok(())
+    };
+    let client_result = test_clients(&python);
+    if let Err(error) = &rust_result {
+        println!("The tests of the crates failed: {error:#}");
+    }
+    let totals = client_result?;
+    println!("{} passed, {} failed", totals.passed, totals.failed);
+    rust_result?;
+    if totals.failed > 0 || totals.passed == 0 {
+        bail!("not every test passed");
+    }
+    Ok(())
+}
+
+struct Totals {
+    passed: u64,
+    failed: u64,
+}
+
+/// Runs pytest over the binary that was just built.
+fn test_clients(python: &Path) -> Result<Totals> {
+    let report = target_dir().join("test-data").join("clients.xml");
+    fs::create_dir_all(report.parent().context("the report has a folder")?)?;
+    let _ = fs::remove_file(&report);
+    // Its exit code says no more than the report, which tells apart what failed and what never ran.
+    let _ = Command::new(python)
+        .args(["-m", "pytest", "-q", "--junit-xml"])
+        .arg(&report)
+        .current_dir(clients_dir())
+        .env("FOREBAY_BIN", target_dir().join("debug").join("forebay"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .status()
+        .context("cannot start pytest")?;
+    let report = fs::read_to_string(&report).context("pytest wrote no report")?;
+    totals(&report).context("pytest's report has no totals")
+}
+
+/// Reads the totals at the head of a report in JUnit's form.
+fn totals(report: &str) -> Option<Totals> {
+    let head = report.split_once("<testsuite ")?.1.split_once('>')?.0;
+    let number = |name: &str| -> Option<u64> {
+        let (_, rest) = head.split_once(&format!("{name}=\""))?;
+        rest.split_once('"')?.0.parse().ok()
+    };
+    let failed = number("failures")? + number("errors")?;
+    let passed = number("tests")?.checked_sub(failed + number("skipped")?)?;
+    Some(Totals { passed, failed })
+}
+
+/// The cargo that started us.
+fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(repository());
+    command
+}
+
+/// Runs a command, and makes an error of its failure.
+fn run(command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} ended with {status}");
+    }
+    Ok(())
+}
+
+fn repository() -> PathBuf {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask).to_owned()
+}
+
+fn clients_dir() -> PathBuf {
+    repository().join("tests").join("clients")
+}
+
+fn target_dir() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| repository().join("target"), |dir| repository().join(dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::totals;
+
+    #[test]
+    fn totals_of_a_report() {
+        let report = r#"<?xml version="1.0"?><testsuites><testsuite name="pytest" errors="1" failures="2" skipped="3" tests="10" time="1.5"><testcase/>"#;
+        let found = totals(report).unwrap();
+        assert_eq!((found.passed, found.failed), (4, 3));
+        assert!(totals("").is_none());
+    }
+}

@@ -33,6 +33,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(NETWORK_THREADS)
         .thread_name("network")
+        .thread_stack_size(forebay_sql::STACK_BYTES)
         .enable_all()
         .build()
         .context("cannot start the network runtime")?;

@@ -9,7 +9,7 @@ SELEC 1;
 SELECT 1/0;
 SELECT 'abc'::int;
 SELECT nofunc(1, 'x');
-\set VERBOSITY verbose
+\set VERBOSITY sqlstate
 SELECT * FROM nowhere;
 \set VERBOSITY default
 BEGIN;

@@ -25,11 +25,9 @@ CREATE ROLE chief SUPERUSER LOGIN;
 \di
 \ds
 \dm
-\dx
 \dT nosuch
 \z region
 \dp other.*
-\db
 DROP VIEW other.hidden;
 DROP SCHEMA other;
 DROP VIEW some_view;

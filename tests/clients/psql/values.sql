@@ -11,7 +11,6 @@ SELECT ARRAY[[1, 2], [3, 4]] AS nested;
 SELECT 'a' AS "Quoted Name", 'b' AS unquoted_name, 1, 'x', 1 + 1, upper('x'), count(*), n_name FROM nation GROUP BY n_name ORDER BY n_name LIMIT 1;
 SELECT 12345678901234567890::numeric AS big, 0.00001::numeric AS small, -0.5 AS negative, 1.10 + 2.20 AS sum;
 SELECT E'two\nlines' AS lines, 'Größe 漢字' AS wide;
-SELECT;
 \x
 SELECT * FROM region ORDER BY r_regionkey LIMIT 2;
 \x

@@ -12,7 +12,8 @@ SELECT 1 AS one, 'x' AS two WHERE false \gdesc
 SELECT nope \gdesc
 SELECT format('SELECT %s AS made', n) FROM generate_series(1, 2) AS t(n) \gexec
 SELECT 1 AS one \gx
-\if :nations
+\set some true
+\if :some
 \echo 'there are nations'
 \endif
 PREPARE by_key(bigint) AS SELECT n_name FROM nation WHERE n_nationkey = $1;
@@ -22,7 +23,7 @@ EXECUTE by_key(3);
 \copy (SELECT r_regionkey, r_name FROM region ORDER BY 1) TO STDOUT
 \copy (SELECT r_regionkey, r_name FROM region ORDER BY 1) TO STDOUT WITH (FORMAT csv, HEADER)
 COPY (SELECT 1, NULL, 'a	b') TO STDOUT;
-\echo :SERVER_VERSION_NUM :LAST_ERROR_SQLSTATE :ROW_COUNT
+\echo :LAST_ERROR_SQLSTATE :ROW_COUNT
 \encoding
 SHOW server_encoding;
 SHOW search_path;

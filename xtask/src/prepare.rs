@@ -1,0 +1,155 @@
+//! What the client tests need: Python packages in a virtual environment, programs from Debian.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::run;
+
+/// Debian packages, and how to see that one is there.
+const PACKAGES: &[(&str, Needed)] = &[
+    ("postgresql-client", Needed::Program("psql")),
+    ("default-jdk-headless", Needed::Program("javac")),
+    (
+        "libpostgresql-jdbc-java",
+        Needed::File("/usr/share/java/postgresql.jar"),
+    ),
+    (
+        "python3-venv",
+        Needed::Command("python3", &["-c", "import ensurepip, venv"]),
+    ),
+    // Last, because the client's package may already have brought it.
+    (
+        "postgresql-contrib",
+        Needed::Command("pgbench", &["--version"]),
+    ),
+];
+
+enum Needed {
+    Program(&'static str),
+    File(&'static str),
+    /// A command that ends well.
+    Command(&'static str, &'static [&'static str]),
+}
+
+impl Needed {
+    fn is_there(&self) -> bool {
+        match self {
+            Self::Program(name) => is_on_path(name),
+            Self::File(path) => Path::new(path).exists(),
+            Self::Command(program, arguments) => Command::new(program)
+                .args(*arguments)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success()),
+        }
+    }
+}
+
+/// Installs what is missing, and returns the Python that has the test clients.
+pub fn everything(target_dir: &Path, clients_dir: &Path) -> Result<PathBuf> {
+    debian_packages()?;
+    virtual_environment(
+        &target_dir.join("test-venv"),
+        &clients_dir.join("requirements.txt"),
+    )
+}
+
+fn missing_packages() -> Vec<&'static str> {
+    let missing = PACKAGES.iter().filter(|(_, needed)| !needed.is_there());
+    missing.map(|(package, _)| *package).collect()
+}
+
+fn debian_packages() -> Result<()> {
+    let missing = missing_packages();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !is_root() || !is_on_path("apt-get") {
+        bail!(
+            "the tests need programs that are missing here. On Debian or Ubuntu:\n  \
+             sudo apt-get install {}",
+            missing.join(" ")
+        );
+    }
+    println!("Installing {}", missing.join(" "));
+    make_no_cluster()?;
+    run(apt_get().arg("update"))?;
+    // One after the other: the client's package brings pgbench on some releases and not on
+    // others, and the server's is large.
+    for (package, needed) in PACKAGES {
+        if !needed.is_there() {
+            run(apt_get().args(["install", "--yes", "--no-install-recommends", package]))?;
+        }
+    }
+    match missing_packages()[..] {
+        [] => Ok(()),
+        ref missing => bail!("installed, and still missing: {}", missing.join(" ")),
+    }
+}
+
+/// Keeps Debian from making and starting a database with the package: nobody wants a PostgreSQL
+/// server to take port 5432.
+fn make_no_cluster() -> Result<()> {
+    let folder = Path::new("/etc/postgresql-common/createcluster.d");
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(folder.join("forebay.conf"), "create_main_cluster = false\n"))
+        .with_context(|| format!("cannot write to {}", folder.display()))
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    command
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null());
+    command.arg("-qq");
+    command
+}
+
+/// Makes the virtual environment anew when the requirements or the Python have changed.
+fn virtual_environment(venv: &Path, requirements: &Path) -> Result<PathBuf> {
+    let python = venv.join("bin").join("python");
+    let stamp = venv.join("made-from");
+    let version = Command::new("python3")
+        .arg("--version")
+        .output()
+        .context("cannot start python3")?;
+    let wanted = fs::read_to_string(requirements)
+        .with_context(|| format!("cannot read {}", requirements.display()))?
+        + &String::from_utf8_lossy(&version.stdout);
+    if python.exists() && fs::read_to_string(&stamp).is_ok_and(|made_from| made_from == wanted) {
+        return Ok(python);
+    }
+    println!("Making {}", venv.display());
+    run(Command::new("python3")
+        .args(["-m", "venv", "--clear"])
+        .arg(venv))?;
+    run(Command::new(&python)
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "-r",
+        ])
+        .arg(requirements))?;
+    // Last, so that an environment that was left half made is made again.
+    fs::write(stamp, wanted)?;
+    Ok(python)
+}
+
+fn is_on_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
