@@ -90,6 +90,7 @@ def program(server: Server) -> Callable[..., subprocess.CompletedProcess[str]]:
             [str(part) for part in command],
             stdin=subprocess.DEVNULL,
             capture_output=True,
+            check=False,
             text=True,
             timeout=PATIENCE_S * 5,
             **options,

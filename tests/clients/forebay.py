@@ -49,6 +49,7 @@ def run(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
         [BINARY, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
+        check=False,
         text=True,
         timeout=PATIENCE_S,
         env=environment() | options.pop("env", {}),

@@ -56,9 +56,7 @@ def test_script(name: str, mode: str, server: Server, program: Callable, tmp_pat
     assert re.search(r"number of failed transactions: 0 ", ran.stdout)
 
 
-def test_a_new_connection_for_every_transaction(
-    server: Server, program: Callable, tmp_path: Path
-):
+def test_a_new_connection_for_every_transaction(server: Server, program: Callable, tmp_path: Path):
     """pgbench -C: sessions come and go."""
     script = tmp_path / "script.sql"
     script.write_text(LOOK_UP)

@@ -48,6 +48,7 @@ def test_session(name: str, server: Server, program: Callable, tmp_path: Path):
             stdin=text,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            check=False,
             text=True,
             env=environment() | {"LC_ALL": "C.UTF-8", "PSQL_PAGER": "cat"},
         )
@@ -77,7 +78,9 @@ def test_on_error_stop(server: Server, program: Callable, tmp_path: Path):
     options = ["-X", "-A", "-t", "-f", script]
     stopped = program(PSQL, *options, "-v", "ON_ERROR_STOP=1", server.url)
     assert (stopped.returncode, stopped.stdout) == (3, "1\n")
-    assert f'{script}:2: ERROR:  column "nope" does not exist\nLINE 1: SELECT nope;' in stopped.stderr
+    assert (
+        f'{script}:2: ERROR:  column "nope" does not exist\nLINE 1: SELECT nope;' in stopped.stderr
+    )
     went_on = program(PSQL, *options, server.url)
     assert (went_on.returncode, went_on.stdout) == (0, "1\n3\n")
 
@@ -143,7 +146,7 @@ class Terminal:
         os.write(self.fd, keys.encode())
 
     def wait_for(self, text: str) -> str:
-        """Waits until `text` is shown; returns what was shown since the last wait."""
+        """Waits until `text` is shown; returns what was shown before it, since the last wait."""
 
         def look() -> bool:
             if select.select([self.fd], [], [], 0)[0]:
@@ -154,13 +157,24 @@ class Terminal:
             wait_until(look, f"psql shows {text!r}")
         except AssertionError as error:
             raise AssertionError(f"{error}; it shows {self.shown!r}") from None
-        shown, self.shown = self.shown, ""
-        return shown
+        before, _, self.shown = self.shown.partition(text)
+        return before
 
     def close(self) -> None:
         """Ends psql."""
         os.close(self.fd)
         os.waitpid(self.pid, 0)
+
+
+@pytest.fixture(scope="module")
+def completable(server: Server) -> Iterator[None]:
+    """A role and a view with names to complete."""
+    with server.connect() as db:
+        db.execute("CREATE ROLE tab_completed")
+        db.execute("CREATE VIEW tab_view AS SELECT 1 AS one")
+        yield
+        db.execute("DROP VIEW tab_view")
+        db.execute("DROP ROLE tab_completed")
 
 
 @pytest.fixture
@@ -192,25 +206,18 @@ def terminal(server: Server) -> Iterator[Terminal]:
         ("SET statement_t\t", "statement_timeout "),
         ("SHOW timez\t", "TimeZone"),
         ("SET TimeZone TO 'Europe/Berl\t", "Europe/Berlin"),
-        ("SELECT 1;\rEXECUTE tab_st\t", "tab_statement "),
+        ("EXECUTE tab_st\t", "tab_statement "),
         ("UPDATE nation SET n_na\t", "n_name "),
         ("COPY suppl\t", "supplier "),
         ("TABLE suppl\t", "supplier "),
     ],
-    ids=lambda text: text.strip().replace("\r", " "),
+    ids=lambda text: text.strip(),
 )
-def test_completion(typed: str, completed: str, server: Server, terminal: Terminal):
+def test_completion(typed: str, completed: str, completable: None, terminal: Terminal):
     """TAB completes names from the server's catalog."""
-    with server.connect() as db:
-        db.execute("CREATE ROLE tab_completed")
-        db.execute("CREATE VIEW tab_view AS SELECT 1 AS one")
-        try:
-            terminal.press("PREPARE tab_statement AS SELECT 1;\r")
-            terminal.wait_for("PREPARE\r\n")
-            terminal.wait_for("=# ")
-            terminal.press(typed)
-            terminal.wait_for(completed)
-            terminal.press("\x15")
-        finally:
-            db.execute("DROP ROLE tab_completed")
-            db.execute("DROP VIEW tab_view")
+    terminal.press("PREPARE tab_statement AS SELECT 1;\r")
+    terminal.wait_for("PREPARE\r\n")
+    terminal.wait_for("=# ")
+    terminal.press(typed)
+    terminal.wait_for(completed)
+    terminal.press("\x15")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -33,7 +34,7 @@ VALUES = [
     ("float8", 1e300),
     ("float8", -5e-324),
     ("float8", float("inf")),
-    ("numeric", Decimal("0")),
+    ("numeric", Decimal(0)),
     ("numeric", Decimal("123456789012345678.123456789")),
     ("numeric(10,2)", Decimal("-12345678.90")),
     ("text", ""),
@@ -127,7 +128,7 @@ class TestValues:
     def test_not_a_number(self, binary: bool, db: psycopg.Connection):
         cursor = db.cursor(binary=binary)
         (value,) = cursor.execute("SELECT %s::float8", [float("nan")]).fetchone()
-        assert value != value
+        assert math.isnan(value)
 
     @FORMATS
     @pytest.mark.parametrize(("literal", "type_", "value"), LITERALS)
@@ -675,7 +676,7 @@ class TestCopy:
 
     def test_table(self, db: psycopg.Connection):
         text = self.read(db, "COPY region (r_regionkey, r_name) TO STDOUT")
-        assert sorted(text.splitlines())[0] == "0\tAFRICA"
+        assert min(text.splitlines()) == "0\tAFRICA"
 
     def test_status(self, db: psycopg.Connection):
         cursor = db.cursor()

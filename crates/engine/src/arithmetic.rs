@@ -3,8 +3,6 @@
 //! DataFusion's `+`, `-` and `*` on integers wrap around; PostgreSQL reports `22003`. After
 //! types are coerced, each of them on two integers becomes a function that checks.
 
-use std::sync::LazyLock;
-
 use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::compute::kernels::numeric;
 use datafusion::arrow::datatypes::DataType;
@@ -54,41 +52,27 @@ fn check(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = expr else {
         return Ok(Transformed::no(expr));
     };
-    let function = match op {
-        Operator::Plus => &ADD,
-        Operator::Minus => &SUBTRACT,
-        Operator::Multiply => &MULTIPLY,
-        _ => {
-            return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr {
-                left,
-                op,
-                right,
-            })));
-        }
-    };
-    let integers = matches!(left.get_type(schema), Ok(t) if t.is_integer())
-        && left.get_type(schema)? == right.get_type(schema)?;
-    if integers {
-        Ok(Transformed::yes(function.call(vec![*left, *right])))
-    } else {
-        Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr {
-            left,
-            op,
-            right,
-        })))
+    if let Some(kernel) = Kernel::of(op)
+        && let Some(data_type) = type_of(&left, schema).filter(DataType::is_integer)
+        && type_of(&right, schema).as_ref() == Some(&data_type)
+    {
+        let function = CheckedFunction::new(kernel, data_type);
+        let function = ScalarUDF::new_from_impl(function);
+        return Ok(Transformed::yes(function.call(vec![*left, *right])));
     }
+    let unchanged = Expr::BinaryExpr(BinaryExpr { left, op, right });
+    Ok(Transformed::no(unchanged))
 }
 
-static ADD: LazyLock<ScalarUDF> = LazyLock::new(|| checked("int_add", Kernel::Add));
-static SUBTRACT: LazyLock<ScalarUDF> = LazyLock::new(|| checked("int_subtract", Kernel::Subtract));
-static MULTIPLY: LazyLock<ScalarUDF> = LazyLock::new(|| checked("int_multiply", Kernel::Multiply));
-
-fn checked(name: &'static str, kernel: Kernel) -> ScalarUDF {
-    ScalarUDF::new_from_impl(CheckedFunction {
-        name,
-        kernel,
-        signature: Signature::any(2, Volatility::Immutable),
-    })
+/// The type of an operand. Operands come before what they are operands of, so the type of a
+/// long sum is the one that its last function carries and need not be worked out again.
+fn type_of(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
+    if let Expr::ScalarFunction(call) = expr
+        && let Some(checked) = call.func.inner().downcast_ref::<CheckedFunction>()
+    {
+        return Some(checked.data_type.clone());
+    }
+    expr.get_type(schema).ok()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,6 +83,23 @@ enum Kernel {
 }
 
 impl Kernel {
+    fn of(op: Operator) -> Option<Self> {
+        match op {
+            Operator::Plus => Some(Self::Add),
+            Operator::Minus => Some(Self::Subtract),
+            Operator::Multiply => Some(Self::Multiply),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Add => "int_add",
+            Self::Subtract => "int_subtract",
+            Self::Multiply => "int_multiply",
+        }
+    }
+
     fn apply(
         self,
         left: &dyn datafusion::arrow::array::Datum,
@@ -114,30 +115,37 @@ impl Kernel {
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct CheckedFunction {
-    name: &'static str,
     kernel: Kernel,
+    data_type: DataType,
     signature: Signature,
+}
+
+impl CheckedFunction {
+    fn new(kernel: Kernel, data_type: DataType) -> Self {
+        Self {
+            kernel,
+            data_type,
+            signature: Signature::any(2, Volatility::Immutable),
+        }
+    }
 }
 
 impl ScalarUDFImpl for CheckedFunction {
     fn name(&self) -> &str {
-        self.name
+        self.kernel.name()
     }
 
     fn signature(&self) -> &Signature {
         &self.signature
     }
 
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        match types {
-            [left, right] if left == right => Ok(left.clone()),
-            _ => exec_err!("{} takes two integers of one type", self.name),
-        }
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.data_type.clone())
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [left, right] = args.args.as_slice() else {
-            return exec_err!("{} takes two integers", self.name);
+            return exec_err!("{} takes two integers", self.kernel.name());
         };
         let all_scalar = matches!(
             (left, right),
@@ -155,7 +163,7 @@ impl ScalarUDFImpl for CheckedFunction {
                 self.kernel.apply(&l.to_scalar()?, &r.to_scalar()?)
             }
         };
-        let result = result.map_err(|e| out_of_range(&e, args.return_field.data_type()))?;
+        let result = result.map_err(|e| out_of_range(&e, &self.data_type))?;
         if all_scalar {
             let value = datafusion::scalar::ScalarValue::try_from_array(&result, 0)?;
             return Ok(ColumnarValue::Scalar(value));

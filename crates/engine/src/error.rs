@@ -198,6 +198,14 @@ fn from_shared(shared: &DataFusionError) -> EngineError {
     }
 }
 
+/// Files of one table that do not go together are the data's fault; anything else is ours.
+fn from_arrow_other(error: &ArrowError) -> EngineError {
+    match error {
+        ArrowError::SchemaError(text) => EngineError::new(BAD_DATA, first_line(text)),
+        other => EngineError::internal(other.to_string()),
+    }
+}
+
 fn from_external(error: Box<dyn std::error::Error + Send + Sync>) -> EngineError {
     let error = match error.downcast::<EngineError>() {
         Ok(error) => return *error,
@@ -241,7 +249,7 @@ fn from_arrow_ref(error: &ArrowError) -> EngineError {
         ArrowError::IoError(_, error) => from_io(error),
         ArrowError::MemoryError(text) => EngineError::new("53200", first_line(text)),
         ArrowError::NotYetImplemented(text) => EngineError::new("0A000", first_line(text)),
-        other => EngineError::internal(other.to_string()),
+        other => from_arrow_other(other),
     }
 }
 
@@ -387,7 +395,9 @@ fn from_plan(text: &str) -> EngineError {
         );
     }
     if let Some(name) = quoted_after(&line, "Invalid function '") {
+        let near = |best: &&str| edit_distance(best, name) <= name.chars().count().div_ceil(3);
         let hint = quoted_after(text, "Did you mean '")
+            .filter(near)
             .map(|best| format!("Perhaps you meant the function \"{best}\"."));
         let error = EngineError::new("42883", format!("function {name} does not exist"));
         return match hint {

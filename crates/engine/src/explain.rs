@@ -52,6 +52,9 @@ pub(crate) fn lines(
         .map_err(datafusion::error::DataFusionError::from)?)
 }
 
+/// Bytes of files that are read again at most, looking for the damaged one.
+const MAX_SEARCHED_BYTES: u64 = 1 << 30;
+
 /// Adds the name of the damaged file to an error that the data caused.
 ///
 /// Readers do not say which file they read. So, once a plan has failed, the Parquet files of
@@ -64,12 +67,17 @@ pub(crate) async fn name_bad_file(
     if !error.is_bad_data() {
         return error;
     }
+    let mut searched_bytes = 0;
     for scan in file_scans(plan) {
         let Ok(store) = context.runtime_env().object_store(&scan.object_store_url) else {
             continue;
         };
         for file in scan.file_groups.iter().flat_map(|group| group.iter()) {
             let path = &file.object_meta.location;
+            searched_bytes += file.object_meta.size;
+            if searched_bytes > MAX_SEARCHED_BYTES {
+                return error;
+            }
             if let Err(reason) = read_whole(&store, path).await {
                 return EngineError::new(
                     error.sqlstate,

@@ -68,6 +68,7 @@ pub struct Plan {
     context: Arc<TaskContext>,
     schema: SchemaRef,
     output: Output,
+    writes: bool,
 }
 
 #[derive(Debug)]
@@ -84,6 +85,16 @@ impl Plan {
         &self.schema
     }
 
+    /// Whether running it writes files, whatever is wrapped around it.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        self.writes
+            && match self.output {
+                Output::Explain(options) => options.analyze,
+                Output::Rows | Output::Count => true,
+            }
+    }
+
     /// Whether the result is the number of rows written.
     #[must_use]
     pub fn returns_count(&self) -> bool {
@@ -95,7 +106,9 @@ impl Plan {
 #[derive(Debug)]
 pub struct ResultStream {
     schema: SchemaRef,
-    batches: mpsc::Receiver<Result<RecordBatch, EngineError>>,
+    /// Ends with `None`: a channel that closes without it belongs to a plan that was cut off.
+    batches: mpsc::Receiver<Result<Option<RecordBatch>, EngineError>>,
+    ended: bool,
     _task: AbortOnDrop<()>,
 }
 
@@ -111,7 +124,14 @@ impl ResultStream {
     /// # Errors
     /// What the plan failed with; nothing follows an error.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>, EngineError> {
-        self.batches.recv().await.transpose()
+        if self.ended {
+            return Ok(None);
+        }
+        let received = self.batches.recv().await;
+        let received = received
+            .unwrap_or_else(|| Err(EngineError::internal("the plan was cut off before its end")));
+        self.ended = !matches!(received, Ok(Some(_)));
+        received
     }
 }
 
@@ -208,6 +228,7 @@ impl Engine {
             context: self.task_context(vantage),
             schema,
             output,
+            writes: statement.returns_count(),
         })
     }
 
@@ -265,14 +286,14 @@ impl Engine {
         let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT);
         let schema = Arc::clone(&plan.schema);
         let task = self.inner.runtime.spawn(async move {
-            if let Err(error) = caught(drive(plan, &sender)).await {
-                // The reader may be gone already; then nobody is left to tell.
-                let _ = sender.send(Err(error)).await;
-            }
+            let end = caught(drive(plan, &sender)).await.map(|()| None);
+            // The reader may be gone already; then nobody is left to tell.
+            let _ = sender.send(end).await;
         });
         ResultStream {
             schema,
             batches,
+            ended: false,
             _task: task,
         }
     }
@@ -309,7 +330,7 @@ pub(crate) fn parse_one(text: &str) -> Result<Statement, EngineError> {
     Ok(parser.build()?.parse_statement()?)
 }
 
-type BatchSender = mpsc::Sender<Result<RecordBatch, EngineError>>;
+type BatchSender = mpsc::Sender<Result<Option<RecordBatch>, EngineError>>;
 
 async fn drive(plan: Plan, sender: &BatchSender) -> Result<(), EngineError> {
     let keep = matches!(plan.output, Output::Explain(_)).then(|| Arc::clone(&plan.physical));
@@ -320,7 +341,7 @@ async fn drive(plan: Plan, sender: &BatchSender) -> Result<(), EngineError> {
             }
             let physical = keep.expect("kept for EXPLAIN");
             let batch = explain::lines(physical.as_ref(), *options)?;
-            let _ = sender.send(Ok(batch)).await;
+            let _ = sender.send(Ok(Some(batch))).await;
             Ok(())
         }
         Output::Rows | Output::Count => forward(&plan, Some(sender)).await,
@@ -334,7 +355,7 @@ async fn forward(plan: &Plan, sender: Option<&BatchSender>) -> Result<(), Engine
         while let Some(batch) = stream.next().await {
             let batch = batch?;
             if let Some(sender) = sender
-                && sender.send(Ok(batch)).await.is_err()
+                && sender.send(Ok(Some(batch))).await.is_err()
             {
                 return Ok(());
             }

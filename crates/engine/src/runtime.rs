@@ -12,7 +12,7 @@ use crate::EngineError;
 
 /// Stack of a query thread, in bytes. Optimizer rules and expressions recurse with the depth of
 /// the statement; memory is only taken as it is touched.
-const STACK_BYTES: usize = 16 * 1024 * 1024;
+const STACK_BYTES: usize = 64 * 1024 * 1024;
 
 /// A Tokio runtime whose threads do nothing but plan and run statements.
 pub(crate) struct QueryRuntime {

@@ -1,7 +1,7 @@
 //! Table providers, made once per definition.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use datafusion::catalog::{TableProvider, TableProviderFactory};
 use datafusion::datasource::ViewTable;
@@ -34,8 +34,9 @@ pub(crate) struct TableProviders {
 #[derive(Debug)]
 struct Entry {
     relation: Arc<Relation>,
-    /// A view's plan embeds what it selects from, so it holds for this snapshot only.
-    snapshot: Option<Arc<Snapshot>>,
+    /// A view's plan embeds what it selects from, so it holds for this snapshot only. Weak, so
+    /// that a view does not keep the catalog of its time alive.
+    snapshot: Option<Weak<Snapshot>>,
     provider: Arc<dyn TableProvider>,
 }
 
@@ -54,6 +55,8 @@ impl TableProviders {
         if let Some(provider) = self.find(relation, snapshot) {
             return Ok(provider);
         }
+        // Everybody shares the provider, so nobody's own options may go into it.
+        let vantage = &vantage.with_base_options()?;
         let (provider, snapshot): (Arc<dyn TableProvider>, _) = match &relation.definition {
             RelationDefinition::Table(table) => (
                 table_provider(engine, vantage, relation, table).await?,
@@ -61,7 +64,7 @@ impl TableProviders {
             ),
             RelationDefinition::View(view) => (
                 view_provider(engine, vantage, relation, view).await?,
-                Some(Arc::clone(snapshot)),
+                Some(Arc::downgrade(snapshot)),
             ),
         };
         self.keep(Entry {
@@ -82,14 +85,15 @@ impl TableProviders {
         let valid = entry
             .snapshot
             .as_ref()
-            .is_none_or(|made_for| Arc::ptr_eq(made_for, snapshot));
+            .is_none_or(|made_for| Weak::ptr_eq(made_for, &Arc::downgrade(snapshot)));
         valid.then(|| Arc::clone(&entry.provider))
     }
 
     fn keep(&self, entry: Entry) {
         let mut made = self.made.lock();
         if made.len() > SWEEP_ABOVE {
-            made.retain(|_, e| Arc::strong_count(&e.relation) > 1);
+            let current = |e: &Entry| e.snapshot.as_ref().is_none_or(|s| s.strong_count() > 0);
+            made.retain(|_, e| Arc::strong_count(&e.relation) > 1 && current(e));
         }
         made.insert(address(&entry.relation), entry);
     }
@@ -220,7 +224,7 @@ fn create_statement(relation: &Relation, table: &TableDefinition) -> String {
         let names: Vec<String> = table
             .partition_columns
             .iter()
-            .map(|c| identifier(&c.name))
+            .map(|c| c.name.clone())
             .collect();
         text += &format!(" PARTITIONED BY ({})", names.join(", "));
     }

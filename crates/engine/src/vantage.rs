@@ -92,6 +92,14 @@ impl Vantage {
         Self::new(&config, facts, &[], "UTC", Utc::now())
     }
 
+    /// The same catalog, search path and depth, with the options that every session starts from.
+    pub(crate) fn with_base_options(&self) -> std::result::Result<Self, EngineError> {
+        Ok(Self {
+            view_depth: self.view_depth,
+            ..Self::nobodys(Arc::clone(&self.facts.snapshot))?
+        })
+    }
+
     /// The same point of view in a transaction that began at `transaction_start`.
     #[must_use]
     pub fn at(&self, transaction_start: DateTime<Utc>) -> Self {

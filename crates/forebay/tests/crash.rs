@@ -53,7 +53,14 @@ fn write_down(told: &Shared, kind: Kind, name: &str, known: Known) {
 }
 
 /// Runs one change; false when the server is gone.
-async fn change(client: &Client, told: &Shared, kind: Kind, name: &str, sql: &str, then: Known) -> bool {
+async fn change(
+    client: &Client,
+    told: &Shared,
+    kind: Kind,
+    name: &str,
+    sql: &str,
+    then: Known,
+) -> bool {
     // Written down before it is sent: whatever happens from here on, the object is in doubt.
     write_down(told, kind, name, Known::Unknown);
     match client.simple_query(sql).await {
@@ -106,13 +113,25 @@ fn check(what: &str, told: &mut BTreeMap<String, Known>, found: &BTreeSet<String
 }
 
 async fn column(client: &Client, sql: &str) -> BTreeSet<String> {
-    rows(client, sql).await.into_iter().map(|row| row[0].clone()).collect()
+    rows(client, sql)
+        .await
+        .into_iter()
+        .map(|row| row[0].clone())
+        .collect()
 }
 
 async fn check_all(server: &Server, told: &Shared) {
     let client = server.client().await;
-    let views = column(&client, "SELECT relname FROM pg_class WHERE relname LIKE 'v\\_%'").await;
-    let roles = column(&client, "SELECT rolname FROM pg_roles WHERE rolname LIKE 'r\\_%'").await;
+    let views = column(
+        &client,
+        "SELECT relname FROM pg_class WHERE relname LIKE 'v\\_%'",
+    )
+    .await;
+    let roles = column(
+        &client,
+        "SELECT rolname FROM pg_roles WHERE rolname LIKE 'r\\_%'",
+    )
+    .await;
     let some_view = views.last().cloned();
     {
         let mut told = told.lock().expect("no writer panics");
@@ -122,7 +141,10 @@ async fn check_all(server: &Server, told: &Shared) {
     // Not only its name is there.
     if let Some(view) = some_view {
         let number = view.rsplit('_').next().expect("a number").to_owned();
-        assert_eq!(common::value(&client, &format!("SELECT x FROM {view}")).await, number);
+        assert_eq!(
+            common::value(&client, &format!("SELECT x FROM {view}")).await,
+            number
+        );
     }
 }
 
@@ -134,8 +156,8 @@ async fn acknowledged_changes_survive_a_kill() {
     let folder = TempDir::new().expect("a temporary directory");
     let told = Shared::default();
     for round in 0..rounds {
-        let mut server = Server::start_in(folder.path(), &[])
-            .unwrap_or_else(|e| panic!("round {round}: {e}"));
+        let mut server =
+            Server::start_in(folder.path(), &[]).unwrap_or_else(|e| panic!("round {round}: {e}"));
         check_all(&server, &told).await;
         let acknowledged = Arc::new(AtomicU64::new(0));
         let mut writers = Vec::new();
@@ -154,9 +176,14 @@ async fn acknowledged_changes_survive_a_kill() {
         .await;
         server.kill();
         for writer in writers {
-            writer.await.expect("a writer that met no error but the kill");
+            writer
+                .await
+                .expect("a writer that met no error but the kill");
         }
-        assert!(acknowledged.load(Ordering::Relaxed) >= enough, "round {round}: the server died by itself");
+        assert!(
+            acknowledged.load(Ordering::Relaxed) >= enough,
+            "round {round}: the server died by itself"
+        );
     }
     let server = Server::start_in(folder.path(), &[]).unwrap_or_else(|e| panic!("{e}"));
     check_all(&server, &told).await;
@@ -177,5 +204,7 @@ async fn two_servers_do_not_share_a_data_directory() {
     drop(client);
     first.stop();
     // Now it is free.
-    Server::start_in(folder.path(), &[]).unwrap_or_else(|e| panic!("{e}")).stop();
+    Server::start_in(folder.path(), &[])
+        .unwrap_or_else(|e| panic!("{e}"))
+        .stop();
 }

@@ -71,7 +71,12 @@ fn every_file_is_run() {
     let mut found: Vec<String> = entries
         .map(|entry| entry.expect("an entry").path())
         .filter(|path| path.extension().is_some_and(|e| e == "slt"))
-        .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned())
+        .map(|path| {
+            path.file_stem()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned()
+        })
         .collect();
     found.sort();
     assert_eq!(found, FILES);
@@ -95,7 +100,10 @@ async fn run(name: &str) {
     let mut failures = Vec::new();
     let mut checked = 0;
     for record in records {
-        checked += usize::from(matches!(record, Record::Statement { .. } | Record::Query { .. }));
+        checked += usize::from(matches!(
+            record,
+            Record::Statement { .. } | Record::Query { .. }
+        ));
         if let Err(error) = runner.run_async(record).await {
             failures.push(error.display(false).to_string());
         }
@@ -137,7 +145,9 @@ impl Target {
         let client = common::connect(&config).await.expect("a PostgreSQL server");
         for sql in [
             format!("DROP DATABASE IF EXISTS slt_{name}"),
-            format!("CREATE DATABASE slt_{name} TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'"),
+            format!(
+                "CREATE DATABASE slt_{name} TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'"
+            ),
             format!("ALTER DATABASE slt_{name} SET timezone = 'UTC'"),
         ] {
             client.simple_query(&sql).await.expect("a new database");
@@ -239,7 +249,10 @@ fn cell(value: Option<&str>) -> String {
     match value {
         None => "NULL".to_owned(),
         Some("") => "(empty)".to_owned(),
-        Some(text) => text.replace('\\', "\\\\").replace('\n', "\\n").replace('\t', "\\t"),
+        Some(text) => text
+            .replace('\\', "\\\\")
+            .replace('\n', "\\n")
+            .replace('\t', "\\t"),
     }
 }
 
@@ -248,5 +261,7 @@ fn cell(value: Option<&str>) -> String {
 fn same_rows(_: Normalizer, actual: &[Vec<String>], expected: &[String]) -> bool {
     let actual = actual.iter().map(|row| row.join(" | "));
     let trimmed = |line: &str| line.trim_end().to_owned();
-    actual.map(|line| trimmed(&line)).eq(expected.iter().map(|line| trimmed(line)))
+    actual
+        .map(|line| trimmed(&line))
+        .eq(expected.iter().map(|line| trimmed(line)))
 }

@@ -39,16 +39,21 @@ async fn serves(server: &Server) {
 async fn session_gone(server: &Server, pid: i32) {
     let client = server.client().await;
     let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}");
-    eventually("the session ends", async || value(&client, &sql).await == "0").await;
+    eventually("the session ends", async || {
+        value(&client, &sql).await == "0"
+    })
+    .await;
 }
 
 /// Waits for a session to run something.
 async fn session_active(server: &Server, pid: i32) {
     let client = server.client().await;
-    let sql = format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE pid = {pid} AND state = 'active'"
-    );
-    eventually("the session is active", async || value(&client, &sql).await == "1").await;
+    let sql =
+        format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid} AND state = 'active'");
+    eventually("the session is active", async || {
+        value(&client, &sql).await == "1"
+    })
+    .await;
 }
 
 fn startup_with(parameters: &[u8]) -> Vec<u8> {
@@ -67,15 +72,24 @@ async fn malformed_startup_packets_end_the_connection() {
         ("smallest length", [&[0x80, 0, 0, 0][..], &[0; 4]].concat()),
         ("version 2", raw::framed(&[0, 2, 0, 0])),
         ("version 0", raw::framed(&[0, 0, 0, 0])),
-        ("unknown request code", raw::framed(&80_877_199_i32.to_be_bytes())),
+        (
+            "unknown request code",
+            raw::framed(&80_877_199_i32.to_be_bytes()),
+        ),
         ("no terminator", startup_with(b"user\0somebody")),
         ("a name without a value", startup_with(b"user\0")),
         ("no user", startup_with(b"database\0forebay\0\0")),
         ("nothing", startup_with(b"")),
         ("an empty user", startup_with(b"user\0\0\0")),
         ("not UTF-8", startup_with(b"user\0\xff\xfe\0\0")),
-        ("a cancel request without its key", raw::framed(&raw::CANCEL_REQUEST.to_be_bytes())),
-        ("an HTTP request", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
+        (
+            "a cancel request without its key",
+            raw::framed(&raw::CANCEL_REQUEST.to_be_bytes()),
+        ),
+        (
+            "an HTTP request",
+            b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
+        ),
         ("a TLS greeting", vec![0x16, 3, 1, 0, 5, 1, 0, 0, 1, 3]),
         ("a message before the start-up", raw::query("SELECT 1")),
     ];
@@ -100,10 +114,13 @@ async fn startup_refusals_carry_postgresqls_sqlstates() {
     for (packet, expected) in [
         (startup_with(b"database\0forebay\0\0"), "28000"),
         (startup_with(b"user\0\0\0"), "28000"),
-        (raw::framed(&[0, 2, 0, 0]), "0A000"),
+        (raw::framed(&[0, 4, 0, 0]), "0A000"),
+        (startup_with(b"user\0somebody"), "08P01"),
         (raw::startup("nobody-at-all"), "28000"),
         (
-            startup_with(format!("user\0{}\0database\0nowhere\0\0", common::superuser()).as_bytes()),
+            startup_with(
+                format!("user\0{}\0database\0nowhere\0\0", common::superuser()).as_bytes(),
+            ),
             "3D000",
         ),
         (
@@ -187,51 +204,61 @@ async fn unknown_and_misplaced_messages() {
     server.stop();
 }
 
+/// A message ends where its length says: what is missing is not taken from the next message, what
+/// is too much is an error, and the session goes on at the next `Sync` as if nothing had been.
 #[tokio::test]
 async fn messages_with_broken_bodies() {
     let (server, at_rest) = server(&[]).await;
-    let bodies: Vec<(char, Vec<u8>)> = vec![
-        ('Q', vec![]),
-        ('Q', b"SELECT 1".to_vec()),
-        ('Q', b"SELECT '\xff\xfe'\0".to_vec()),
-        ('Q', b"SELECT 1\0SELECT 2\0".to_vec()),
-        ('P', vec![]),
-        ('P', b"name".to_vec()),
-        ('P', b"\0SELECT 1\0".to_vec()),
-        ('P', b"\0SELECT 1\0\x7f\xff".to_vec()),
-        ('P', b"\0SELECT 1\0\xff\xff".to_vec()),
-        ('B', vec![]),
-        ('B', b"\0\0\x7f\xff".to_vec()),
-        ('B', b"\0\0\0\0\x7f\xff".to_vec()),
-        ('B', b"\0\0\0\0\0\x01\x7f\xff\xff\xff".to_vec()),
-        ('B', b"\0\0\0\0\0\x01\xff\xff\xff\xf0".to_vec()),
-        ('B', b"\0\0\0\0\0\0\x7f\xff".to_vec()),
-        ('B', b"\0\0\0\x01\0\x09\0\0\0\0".to_vec()),
-        ('D', vec![]),
-        ('D', b"Q\0".to_vec()),
-        ('D', b"S".to_vec()),
-        ('E', vec![]),
-        ('E', b"\0".to_vec()),
-        ('E', b"\0\0\0".to_vec()),
-        ('C', vec![]),
-        ('C', b"?x\0".to_vec()),
-        ('F', vec![]),
-        ('p', vec![]),
-        ('f', vec![]),
+    let bodies: &[(char, &[u8], &str)] = &[
+        ('Q', b"", "08P01"),
+        ('Q', b"SELECT 1", "08P01"),
+        ('Q', b"SELECT 1\0SELECT 2\0", "08P01"),
+        ('Q', b"SELECT '\xff\xfe'\0", "22021"),
+        ('P', b"", "08P01"),
+        ('P', b"name", "08P01"),
+        ('P', b"\0SELECT 1\0", "08P01"),
+        ('P', b"\0SELECT 1\0\x7f\xff", "08P01"),
+        ('P', b"\0SELECT 1\0\xff\xff", "08P01"),
+        ('B', b"", "08P01"),
+        ('B', b"\0s\0\x7f\xff", "08P01"),
+        ('B', b"\0s\0\0\0\x7f\xff", "08P01"),
+        ('B', b"\0s\0\0\0\0\x01\x7f\xff\xff\xff", "08P01"),
+        ('B', b"\0s\0\0\0\0\x01\xff\xff\xff\xf0", "08P01"),
+        ('B', b"\0s\0\0\0\0\x01\0\0\0\x01", "08P01"),
+        ('B', b"\0s\0\0\0\0\x01\0\0\0\x011\x7f\xff", "08P01"),
+        ('B', b"\0s\0\0\x01\0\x09\0\x01\0\0\0\x011\0\0", "22023"),
+        ('D', b"", "08P01"),
+        ('D', b"Q\0", "08P01"),
+        ('D', b"S", "08P01"),
+        ('E', b"", "08P01"),
+        ('E', b"\0", "08P01"),
+        ('E', b"\0\0\0", "08P01"),
+        ('C', b"", "08P01"),
+        ('C', b"?x\0", "08P01"),
+        ('F', b"", "08P01"),
     ];
-    for (kind, body) in bodies {
+    let mut wrong = Vec::new();
+    for (kind, body, expected) in bodies {
         let mut raw = Raw::log_in(&server);
-        raw.try_send(&raw::message(kind, &body));
-        raw.try_send(&raw::sync());
-        raw.try_send(&raw::terminate());
-        // An error, or nothing where the message is harmless; never silence, never a panic.
+        raw.sync(&[raw::parse("s", "SELECT $1::int")]);
+        raw.try_send(&[raw::message(*kind, body), raw::sync(), raw::terminate()].concat());
+        raw.finish_sending();
         let answer = raw.until_closed();
-        for error in answer.iter().filter(|m| m.kind == 'E') {
-            let state = error.field('C').expect("a SQLSTATE");
-            assert_ne!(state, "XX000", "{kind} {body:?}: {error:?}");
+        // A Query is answered with its own `ReadyForQuery`, and the `Sync` with another one.
+        let shape = if *kind == 'Q' { "EZZ" } else { "EZ" };
+        let state = answer
+            .iter()
+            .find_map(|m| m.field('C').filter(|_| m.kind == 'E'));
+        if kinds(&answer) != shape || state.as_deref() != Some(expected) {
+            let body = String::from_utf8_lossy(body).into_owned();
+            wrong.push(format!(
+                "{kind} {body:?}: {state:?} in {:?}",
+                kinds(&answer)
+            ));
         }
         serves(&server).await;
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
     all_given_back(&server, at_rest).await;
     assert_no_panic(&server);
     server.stop();
@@ -356,15 +383,13 @@ async fn encryption_is_declined_and_the_client_goes_on() {
     // Asking forever leads nowhere.
     let mut raw = Raw::connect(&server);
     raw.try_send(&raw::request(raw::SSL_REQUEST).repeat(50));
-    assert_eq!(raw.byte(), b'N');
-    let mut answers = 1;
-    while answers < 50 {
-        match raw.message() {
-            Some(_) => answers += 5,
-            None => break,
-        }
-    }
-    assert!(answers < 50, "the server goes on answering");
+    raw.finish_sending();
+    let answer = raw.rest();
+    let declined = answer.iter().take_while(|b| **b == b'N').count();
+    assert!(
+        (1..10).contains(&declined),
+        "{declined} requests were answered"
+    );
     drop(raw);
     all_given_back(&server, at_rest).await;
     server.stop();
@@ -378,7 +403,12 @@ async fn cancel_requests() {
     raw.send(&raw::query("SELECT pg_sleep(3600)"));
     session_active(&server, pid).await;
     // A cancel request is never answered; the server closes the connection.
-    for wrong in [(pid, secret.wrapping_add(1)), (pid + 1, secret), (0, 0), (-1, -1)] {
+    for wrong in [
+        (pid, secret.wrapping_add(1)),
+        (pid + 1, secret),
+        (0, 0),
+        (-1, -1),
+    ] {
         let mut other = Raw::connect(&server);
         other.send(&raw::cancel(wrong));
         assert_eq!(other.until_closed(), []);
@@ -414,7 +444,11 @@ const BIG: &str = "SELECT l.* FROM lineitem AS l CROSS JOIN generate_series(1, 2
 #[tokio::test]
 async fn a_client_that_vanishes_within_a_result() {
     let (server, at_rest) = server(&[]).await;
-    for sql in [BIG, "SELECT pg_sleep(3600)", "COPY (SELECT * FROM lineitem, generate_series(1, 20) AS g(i)) TO STDOUT"] {
+    for sql in [
+        BIG,
+        "SELECT pg_sleep(3600)",
+        "COPY (SELECT * FROM lineitem, generate_series(1, 20) AS g(i)) TO STDOUT",
+    ] {
         let mut raw = Raw::log_in(&server);
         raw.send(&raw::query(sql));
         if sql == BIG {
@@ -473,8 +507,14 @@ async fn a_client_that_never_reads_costs_no_memory() {
         assert!(reader.message().is_some());
     }
     drop(reader);
-    let (client, sessions) = (server.client().await, "SELECT count(*) FROM pg_stat_activity");
-    eventually("the warm-up has ended", async || value(&client, sessions).await == "1").await;
+    let (client, sessions) = (
+        server.client().await,
+        "SELECT count(*) FROM pg_stat_activity",
+    );
+    eventually("the warm-up has ended", async || {
+        value(&client, sessions).await == "1"
+    })
+    .await;
     let start = server.resident_bytes();
 
     let mut stuck = Raw::log_in(&server);
@@ -484,13 +524,16 @@ async fn a_client_that_never_reads_costs_no_memory() {
     // it has the whole result.
     let mut ticks = server.processor_ticks();
     let mut calm = 0;
-    eventually("the server stops computing rows that nobody reads", async || {
-        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
-        let now = server.processor_ticks();
-        calm = if now <= ticks + 1 { calm + 1 } else { 0 };
-        ticks = now;
-        calm >= 5
-    })
+    eventually(
+        "the server stops computing rows that nobody reads",
+        async || {
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+            let now = server.processor_ticks();
+            calm = if now <= ticks + 1 { calm + 1 } else { 0 };
+            ticks = now;
+            calm >= 5
+        },
+    )
     .await;
     let grown = |when: &str| {
         let growth = server.resident_bytes().saturating_sub(start);
@@ -504,7 +547,10 @@ async fn a_client_that_never_reads_costs_no_memory() {
     }
     session_active(&server, stuck.key.0).await;
     let pid = stuck.key.0;
-    assert_eq!(value(&client, &format!("SELECT pg_terminate_backend({pid})")).await, "t");
+    assert_eq!(
+        value(&client, &format!("SELECT pg_terminate_backend({pid})")).await,
+        "t"
+    );
     session_gone(&server, pid).await;
     // What was on its way may still arrive; then the connection must end.
     let rest = stuck.until_closed_or_cut();
@@ -545,17 +591,39 @@ async fn thousands_come_and_go() {
 #[tokio::test]
 async fn too_many_clients_are_refused() {
     let (server, at_rest) = server(&["--max-connections", "5"]).await;
-    let mut held: Vec<Raw> = (0..5).map(|_| Raw::log_in(&server)).collect();
+    let client = server.client().await;
+    client
+        .simple_query("CREATE ROLE guest LOGIN")
+        .await
+        .expect("a role");
+    drop(client);
+    eventually("nobody is connected", async || server.sockets() <= at_rest).await;
+    let mut held: Vec<Raw> = (0..5)
+        .map(|_| {
+            let mut raw = Raw::connect(&server);
+            raw.start_up_as("guest");
+            raw
+        })
+        .collect();
     let mut sixth = Raw::connect(&server);
-    sixth.send(&raw::startup(&common::superuser()));
-    let answer = sixth.until_closed();
-    assert_eq!(sqlstate(&answer), "53300");
+    sixth.send(&raw::startup("guest"));
+    assert_eq!(sqlstate(&sixth.until_closed()), "53300");
+    // Somebody must be able to look into it.
+    let client = server.client().await;
+    assert_eq!(
+        value(&client, "SELECT count(*) FROM pg_stat_activity").await,
+        "6"
+    );
+    drop(client);
     // A place that is given back can be had again.
     held.pop();
-    let config = server.client_config();
-    eventually("a place is free again", async || common::connect(&config).await.is_ok()).await;
-    drop(held);
-    eventually("places are free again", async || common::connect(&config).await.is_ok()).await;
+    let mut config = server.client_config();
+    config.user("guest");
+    eventually("a place is free again", async || {
+        common::connect(&config).await.is_ok()
+    })
+    .await;
+    drop((held, sixth));
     all_given_back(&server, at_rest).await;
     server.stop();
 }
@@ -573,7 +641,11 @@ async fn row_limits_suspend_a_portal() {
         raw::execute("p", 2),
     ]);
     assert_eq!(kinds(&answer), "12DDsDDsDCCZ");
-    let tags: Vec<String> = answer.iter().filter(|m| m.kind == 'C').map(raw::Message::text).collect();
+    let tags: Vec<String> = answer
+        .iter()
+        .filter(|m| m.kind == 'C')
+        .map(raw::Message::text)
+        .collect();
     assert_eq!(tags, ["SELECT 1", "SELECT 0"]);
     // Exactly as many rows as there are: PostgreSQL stops at the limit without looking further.
     let answer = raw.sync(&[
@@ -601,7 +673,11 @@ async fn row_limits_suspend_a_portal() {
     assert_eq!(kinds(&raw.query("COMMIT")), "CZ");
     // A portal left open goes with its session.
     raw.query("BEGIN");
-    let answer = raw.sync(&[raw::parse("", BIG), raw::bind("big", "", &[]), raw::execute("big", 1)]);
+    let answer = raw.sync(&[
+        raw::parse("", BIG),
+        raw::bind("big", "", &[]),
+        raw::execute("big", 1),
+    ]);
     assert_eq!(kinds(&answer), "12DsZ");
     drop(raw);
     all_given_back(&server, at_rest).await;
@@ -642,19 +718,38 @@ async fn after_an_error_everything_up_to_sync_is_skipped() {
         assert_eq!(sqlstate(&answer), "42P01", "{view}");
     }
     // The next Sync starts afresh.
-    let answer = raw.sync(&[raw::parse("", "SELECT 1"), raw::bind("", "", &[]), raw::execute("", 0)]);
+    let answer = raw.sync(&[
+        raw::parse("", "SELECT 1"),
+        raw::bind("", "", &[]),
+        raw::execute("", 0),
+    ]);
     assert_eq!(kinds(&answer), "12DCZ");
     // In a block the transaction stays failed.
     raw.query("BEGIN");
     assert_eq!(kinds(&raw.sync(&[raw::parse("", "SELECT nothing")])), "EZ");
-    let answer = raw.sync(&[raw::parse("", "SELECT 1"), raw::bind("", "", &[]), raw::execute("", 0)]);
+    let answer = raw.sync(&[
+        raw::parse("", "SELECT 1"),
+        raw::bind("", "", &[]),
+        raw::execute("", 0),
+    ]);
     assert_eq!(kinds(&answer), "EZ");
     assert_eq!(sqlstate(&answer), "25P02");
     assert_eq!(answer.last().map(|m| m.body.clone()), Some(b"E".to_vec()));
-    let answer = raw.sync(&[raw::parse("", "ROLLBACK"), raw::bind("", "", &[]), raw::execute("", 0)]);
+    let answer = raw.sync(&[
+        raw::parse("", "ROLLBACK"),
+        raw::bind("", "", &[]),
+        raw::execute("", 0),
+    ]);
     assert_eq!(kinds(&answer), "12CZ");
     // A query message in the middle of a skip is skipped too: only Sync ends it.
-    raw.send(&[raw::parse("", "SELECT nothing"), raw::query("SELECT 1"), raw::sync()].concat());
+    raw.send(
+        &[
+            raw::parse("", "SELECT nothing"),
+            raw::query("SELECT 1"),
+            raw::sync(),
+        ]
+        .concat(),
+    );
     assert_eq!(kinds(&raw.until('Z')), "EZ");
     assert_eq!(kinds(&raw.query("SELECT 1")), "TDCZ");
     drop(raw);
@@ -693,14 +788,30 @@ async fn unknown_and_closed_names() {
         (vec![raw::execute("nothing", 0)], "34000"),
         (vec![raw::parse("", "SELECT 1; SELECT 2")], "42601"),
         (vec![raw::parse("", "SELEC 1")], "42601"),
-        (vec![raw::parse("two", "SELECT 1"), raw::parse("two", "SELECT 2")], "42P05"),
         (
-            vec![raw::parse("", "SELECT 1"), raw::bind("x", "", &[]), raw::bind("x", "", &[])],
+            vec![raw::parse("two", "SELECT 1"), raw::parse("two", "SELECT 2")],
+            "42P05",
+        ),
+        (
+            vec![
+                raw::parse("", "SELECT 1"),
+                raw::bind("x", "", &[]),
+                raw::bind("x", "", &[]),
+            ],
             "42P03",
         ),
-        (vec![raw::parse("", "SELECT $1::int"), raw::bind("", "", &[])], "08P01"),
-        (vec![raw::parse("", "SELECT 1"), raw::bind("", "", &["1"])], "08P01"),
-        (vec![raw::parse("", "SELECT $1::int"), raw::bind("", "", &["x"])], "22P02"),
+        (
+            vec![raw::parse("", "SELECT $1::int"), raw::bind("", "", &[])],
+            "08P01",
+        ),
+        (
+            vec![raw::parse("", "SELECT 1"), raw::bind("", "", &["1"])],
+            "08P01",
+        ),
+        (
+            vec![raw::parse("", "SELECT $1::int"), raw::bind("", "", &["x"])],
+            "22P02",
+        ),
     ] {
         let answer = raw.sync(&messages);
         assert_eq!(sqlstate(&answer), expected, "{messages:?}");
@@ -716,20 +827,22 @@ async fn unknown_and_closed_names() {
     ]);
     assert_eq!(kinds(&answer), "331233Z");
     assert_eq!(sqlstate(&raw.sync(&[raw::bind("", "s", &[])])), "26000");
-    // Closing a statement closes its portals.
+    // A portal keeps its statement, also when that is closed.
     let answer = raw.sync(&[
         raw::parse("s", "SELECT 1"),
         raw::bind("p", "s", &[]),
         raw::close('S', "s"),
         raw::execute("p", 0),
     ]);
-    assert_eq!(kinds(&answer), "123EZ");
-    assert_eq!(sqlstate(&answer), "34000");
+    assert_eq!(kinds(&answer), "123DCZ");
     // A statement of the protocol and one of SQL share their names.
     assert_eq!(kinds(&raw.sync(&[raw::parse("shared", "SELECT 7")])), "1Z");
     assert_eq!(kinds(&raw.query("EXECUTE shared")), "TDCZ");
     assert_eq!(kinds(&raw.query("DEALLOCATE shared")), "CZ");
-    assert_eq!(sqlstate(&raw.sync(&[raw::bind("", "shared", &[])])), "26000");
+    assert_eq!(
+        sqlstate(&raw.sync(&[raw::bind("", "shared", &[])])),
+        "26000"
+    );
     drop(raw);
     all_given_back(&server, at_rest).await;
     server.stop();
@@ -746,7 +859,12 @@ async fn describe_tells_parameters_and_columns() {
         raw::describe('S', "s"),
     ]);
     assert_eq!(kinds(&answer), "1tTZ");
-    let parameters = [&2_i16.to_be_bytes()[..], &INT4.to_be_bytes(), &TEXT.to_be_bytes()].concat();
+    let parameters = [
+        &2_i16.to_be_bytes()[..],
+        &INT4.to_be_bytes(),
+        &TEXT.to_be_bytes(),
+    ]
+    .concat();
     assert_eq!(answer[1].body, parameters);
     let columns = &answer[2].body;
     assert_eq!(columns[..2], 2_i16.to_be_bytes());
@@ -762,7 +880,10 @@ async fn describe_tells_parameters_and_columns() {
         raw::execute("", 0),
     ]);
     assert_eq!(kinds(&answer), "1tT2DCZ");
-    assert_eq!(answer[1].body, [&1_i16.to_be_bytes()[..], &TEXT.to_be_bytes()].concat());
+    assert_eq!(
+        answer[1].body,
+        [&1_i16.to_be_bytes()[..], &TEXT.to_be_bytes()].concat()
+    );
     // No rows, and nothing at all.
     let answer = raw.sync(&[raw::parse("", "BEGIN"), raw::describe('S', "")]);
     assert_eq!(kinds(&answer), "1tnZ");
@@ -788,7 +909,8 @@ async fn several_statements_in_one_query_are_one_transaction() {
     let answer = raw.query("SELECT 1; SELECT 2; SHOW DateStyle");
     assert_eq!(kinds(&answer), "TDCTDCTDCZ");
     let answer = raw.query("CREATE VIEW one AS SELECT 1 AS x; SELECT 1 / 0; SELECT 2");
-    assert_eq!(kinds(&answer), "CEZ");
+    // Whether columns are described before the row fails is open.
+    assert_eq!(kinds(&answer).replace('T', ""), "CEZ");
     assert_eq!(answer.last().map(|m| m.body.clone()), Some(b"I".to_vec()));
     assert_eq!(sqlstate(&raw.query("SELECT * FROM one")), "42P01");
     // A syntax error anywhere runs nothing.
@@ -812,7 +934,9 @@ async fn command_tags_and_reported_settings() {
     let mut tag = |sql: &str| {
         let answer = raw.query(sql);
         let complete = answer.iter().find(|m| m.kind == 'C');
-        complete.unwrap_or_else(|| panic!("{sql}: {answer:?}")).text()
+        complete
+            .unwrap_or_else(|| panic!("{sql}: {answer:?}"))
+            .text()
     };
     for (sql, expected) in [
         ("SELECT * FROM region", "SELECT 5"),
@@ -823,7 +947,10 @@ async fn command_tags_and_reported_settings() {
         ("BEGIN", "BEGIN"),
         ("SAVEPOINT s", "SAVEPOINT"),
         ("RELEASE s", "RELEASE"),
-        ("DECLARE c CURSOR FOR SELECT * FROM region", "DECLARE CURSOR"),
+        (
+            "DECLARE c CURSOR FOR SELECT * FROM region",
+            "DECLARE CURSOR",
+        ),
         ("FETCH 2 FROM c", "FETCH 2"),
         ("MOVE 2 FROM c", "MOVE 2"),
         ("CLOSE c", "CLOSE CURSOR"),
@@ -860,9 +987,15 @@ async fn command_tags_and_reported_settings() {
         statuses.map(|m| m.text().replace('\0', "=")).collect()
     };
     raw.query("BEGIN");
-    assert_eq!(reports(&raw.query("SET TimeZone = 'Europe/Berlin'")), ["TimeZone=Europe/Berlin"]);
+    assert_eq!(
+        reports(&raw.query("SET TimeZone = 'Europe/Berlin'")),
+        ["TimeZone=Europe/Berlin"]
+    );
     assert_eq!(reports(&raw.query("ROLLBACK")), ["TimeZone=UTC"]);
-    assert_eq!(reports(&raw.query("SET application_name = 'me'")), ["application_name=me"]);
+    assert_eq!(
+        reports(&raw.query("SET application_name = 'me'")),
+        ["application_name=me"]
+    );
     assert_eq!(reports(&raw.query("SELECT 1")), [""; 0]);
     drop(raw);
     all_given_back(&server, at_rest).await;
@@ -922,8 +1055,14 @@ async fn a_terminated_session_is_told_why() {
 async fn timeouts_end_statements_and_sessions() {
     let (server, at_rest) = server(&[]).await;
     let client = server.client().await;
-    client.simple_query("SET statement_timeout = '50ms'").await.expect("SET");
-    assert_eq!(common::failure(&client, "SELECT pg_sleep(3600)").await, SqlState::QUERY_CANCELED);
+    client
+        .simple_query("SET statement_timeout = '50ms'")
+        .await
+        .expect("SET");
+    assert_eq!(
+        common::failure(&client, "SELECT pg_sleep(3600)").await,
+        SqlState::QUERY_CANCELED
+    );
     assert_eq!(value(&client, "SELECT 1").await, "1");
     let mut raw = Raw::log_in(&server);
     raw.query("SET idle_in_transaction_session_timeout = '50ms'");
@@ -944,7 +1083,10 @@ async fn a_shutdown_lets_statements_finish() {
     session_active(&server, busy.key.0).await;
     let stopping = std::thread::spawn(move || server.stop());
     let answer = busy.until_closed();
-    assert!(kinds(&answer).starts_with("TDC"), "the statement was not let finish: {answer:?}");
+    assert!(
+        kinds(&answer).starts_with("TDC"),
+        "the statement was not let finish: {answer:?}"
+    );
     let answer = idle.until_closed();
     assert_eq!(sqlstate(&answer), "57P01");
     stopping.join().expect("a clean shutdown");

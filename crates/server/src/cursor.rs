@@ -52,6 +52,8 @@ struct Cursor {
     hold: bool,
     /// Whether the transaction that declared it has committed.
     committed: bool,
+    /// Savepoints that were open when it was declared.
+    depth: usize,
 }
 
 /// The open cursors of a session.
@@ -69,11 +71,12 @@ impl Cursors {
         Ok(())
     }
 
-    pub(crate) fn declare(&mut self, name: String, rows: Rows, hold: bool) {
+    pub(crate) fn declare(&mut self, name: String, rows: Rows, hold: bool, depth: usize) {
         let cursor = Cursor {
             rows: CursorRows::new(rows),
             hold,
             committed: false,
+            depth,
         };
         self.0.insert(name, cursor);
     }
@@ -97,6 +100,11 @@ impl Cursors {
         for cursor in self.0.values_mut() {
             cursor.committed = true;
         }
+    }
+
+    /// Undoes the declarations after a savepoint, `depth` being the savepoints still open.
+    pub(crate) fn close_deeper_than(&mut self, depth: usize) {
+        self.0.retain(|_, c| c.committed || c.depth < depth);
     }
 
     /// A transaction has rolled back: everything that it declared ends with it.

@@ -96,7 +96,7 @@ impl Error {
 fn character_index(text: &str, line: u64, column: u64) -> Option<usize> {
     let line = usize::try_from(line).ok()?.checked_sub(1)?;
     let column = usize::try_from(column).ok()?.checked_sub(1)?;
-    let before: usize = text.lines().take(line).map(|l| l.chars().count() + 1).sum();
+    let before: usize = text.split('\n').take(line).map(|l| l.chars().count() + 1).sum();
     let index = before + column;
     (index <= text.chars().count()).then_some(index)
 }
@@ -110,7 +110,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl From<EngineError> for Error {
-    /// A defect of ours is logged with an id, and the client is told the id only.
+    /// A defect of ours is logged whole, with an id that the client is told.
     fn from(error: EngineError) -> Self {
         let mut message = error.message;
         let mut hint = error.hint;
@@ -143,7 +143,7 @@ impl From<CatalogError> for Error {
 
 impl From<AdmissionError> for Error {
     fn from(error: AdmissionError) -> Self {
-        Self::new("53400", error.to_string())
+        Self::new(error.sqlstate(), error.to_string())
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use forebay_catalog::Role;
 use forebay_engine::DATABASE;
 
-use crate::password::ScramSecret;
+use crate::password::{self, ScramSecret};
 use crate::sessions::NewHandle;
 use crate::{Error, Result, Server, Session};
 
@@ -41,9 +41,13 @@ impl Server {
     /// What a client that wants to be `user` from `address` must prove.
     #[must_use]
     pub fn password_check(&self, user: &str, address: Option<SocketAddr>) -> PasswordCheck {
-        let local = address.is_none_or(|a| a.ip().is_loopback());
+        let local = address.is_none_or(|a| a.ip().to_canonical().is_loopback());
         let snapshot = self.inner.catalog.snapshot();
-        let secret = snapshot.role(user).map(|role| role.password.as_deref());
+        let role = snapshot.role(user);
+        if role.is_some_and(|role| password::has_expired(role)) {
+            return PasswordCheck::Refuse;
+        }
+        let secret = role.map(|role| role.password.as_deref());
         match secret {
             Some(Some(secret)) => match ScramSecret::parse(secret) {
                 Some(secret) => PasswordCheck::Scram(secret),
@@ -84,6 +88,10 @@ impl Server {
             client_address: request.address.map(|a| a.ip().to_string()),
             client_port: request.address.map_or(-1, |a| i32::from(a.port())),
         });
+        if self.is_shutting_down() {
+            // It began between the look above and the list that it is on now.
+            handle.drain.interrupt(crate::Interrupt::Shutdown);
+        }
         Session::new(self.clone(), handle, role, &request).map_err(|error| Error {
             severity: crate::Severity::Fatal,
             ..error

@@ -2,6 +2,8 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use forebay_catalog::Role;
 
 use crate::{Error, Result};
 
@@ -66,6 +68,38 @@ pub(crate) fn to_store(password: &str) -> Result<String> {
     ))
 }
 
+/// The time in `VALID UNTIL`, in the form that the catalog keeps; `infinity` is no limit.
+///
+/// # Errors
+/// When it is no time.
+pub(crate) fn valid_until(text: &str) -> Result<Option<String>> {
+    if text.trim().eq_ignore_ascii_case("infinity") {
+        return Ok(None);
+    }
+    let time = parse_time(text.trim()).ok_or_else(|| {
+        Error::new("22007", format!("invalid input syntax for type timestamp with time zone: \"{text}\""))
+    })?;
+    Ok(Some(time.to_rfc3339()))
+}
+
+fn parse_time(text: &str) -> Option<DateTime<Utc>> {
+    const FORMATS: [&str; 3] = ["%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M%#z", "%Y-%m-%dT%H:%M:%S%.f%#z"];
+    const LOCAL_FORMATS: [&str; 3] = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S%.f"];
+    let zoned = FORMATS.iter().find_map(|f| DateTime::parse_from_str(text, f).ok());
+    if let Some(time) = zoned {
+        return Some(time.to_utc());
+    }
+    let local = LOCAL_FORMATS.iter().find_map(|f| NaiveDateTime::parse_from_str(text, f).ok());
+    let local = local.or_else(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0));
+    local.map(|time| time.and_utc())
+}
+
+/// Whether a role's password is no longer valid. A time that cannot be read counts as past.
+pub(crate) fn has_expired(role: &Role) -> bool {
+    let until = role.valid_until.as_deref();
+    until.is_some_and(|text| parse_time(text).is_none_or(|time| time <= Utc::now()))
+}
+
 fn is_md5(text: &str) -> bool {
     text.len() == 35 && text.starts_with("md5") && text[3..].bytes().all(|b| b.is_ascii_hexdigit())
 }
@@ -81,6 +115,19 @@ mod tests {
         assert_eq!(secret.iterations, 4096);
         assert_eq!(to_store(&stored).unwrap(), stored);
         assert!(!stored.contains("s3cret"));
+    }
+
+    #[test]
+    fn validity_is_read_in_the_usual_forms() {
+        let read = |text| valid_until(text).map_err(|e| e.sqlstate);
+        let time = |text: &str| Ok(Some(text.to_owned()));
+        assert_eq!(read("2001-01-01"), time("2001-01-01T00:00:00+00:00"));
+        assert_eq!(read("2030-05-01 12:00:00+02"), time("2030-05-01T10:00:00+00:00"));
+        assert_eq!(read("2030-05-01 12:00"), time("2030-05-01T12:00:00+00:00"));
+        assert_eq!(read("infinity"), Ok(None));
+        assert_eq!(read("soon"), Err("22007"));
+        let stored = valid_until("2030-05-01").unwrap().unwrap();
+        assert!(parse_time(&stored).is_some());
     }
 
     #[test]

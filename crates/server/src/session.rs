@@ -190,7 +190,6 @@ impl Session {
         self.transaction = match std::mem::take(&mut self.transaction) {
             Transaction::Block(mut open) => {
                 open.give_back_after_failure();
-                self.cursors.roll_back();
                 Transaction::Failed(open)
             }
             other => other,
@@ -354,6 +353,21 @@ impl Session {
             self.settings
                 .state_fact(settings::IS_SUPERUSER, value, false);
         }
+    }
+
+    /// Whether the current transaction must not change anything.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.setting(settings::TRANSACTION_READ_ONLY) == "on"
+    }
+
+    pub(crate) fn require_read_write(&self) -> Result<()> {
+        if self.is_read_only() {
+            return Err(Error::new(
+                "25006",
+                "cannot change anything in a read-only transaction",
+            ));
+        }
+        Ok(())
     }
 
     pub(crate) fn require_superuser(&self, what: &str) -> Result<()> {

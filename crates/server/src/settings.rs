@@ -274,6 +274,12 @@ pub(crate) const IS_SUPERUSER: &str = "is_superuser";
 pub(crate) const SESSION_AUTHORIZATION: &str = "session_authorization";
 pub(crate) const ROLE: &str = "role";
 
+/// Whether the current transaction may change anything.
+pub(crate) const TRANSACTION_READ_ONLY: &str = "transaction_read_only";
+
+/// Longest `application_name`; longer ones are cut, as PostgreSQL does it.
+const MAX_APPLICATION_NAME_BYTES: usize = 63;
+
 fn definition(name: &str) -> Option<&'static Definition> {
     DEFINITIONS
         .iter()
@@ -363,6 +369,12 @@ impl Settings {
     pub(crate) fn become_reset_values(&mut self) {
         self.reset = Arc::clone(&self.current);
         self.local.clear();
+    }
+
+    /// Opens the current transaction for reading only, or for changes as well.
+    pub(crate) fn set_read_only(&mut self, read_only: bool) {
+        let value = if read_only { "on" } else { "off" };
+        self.put(TRANSACTION_READ_ONLY.to_owned(), Some(value.to_owned()), true);
     }
 
     /// Takes back what `SET LOCAL` did: the transaction has ended.
@@ -526,6 +538,9 @@ fn canonical(name: &str, values: &[String]) -> Result<String> {
     }
     let bad = || invalid(d.name, &joined);
     match d.kind {
+        Kind::Text if d.name == "application_name" => {
+            Ok(joined[..joined.floor_char_boundary(MAX_APPLICATION_NAME_BYTES)].to_owned())
+        }
         Kind::Text => Ok(joined),
         Kind::Bool => parse_bool(&joined)
             .map(|b| if b { "on" } else { "off" }.to_owned())
@@ -565,7 +580,7 @@ fn canonical(name: &str, values: &[String]) -> Result<String> {
         Kind::TimeZone => time_zone(&joined).ok_or_else(bad),
         Kind::DateStyle => date_style(&joined).ok_or_else(bad),
         Kind::Encoding => match joined.to_uppercase().replace(['-', '_'], "").as_str() {
-            "UTF8" | "UNICODE" => Ok("UTF8".to_owned()),
+            "UTF8" | "UNICODE" | "SQLASCII" => Ok("UTF8".to_owned()),
             _ => Err(bad().with_detail("Only UTF8 is supported.")),
         },
     }

@@ -28,7 +28,6 @@ pub(crate) enum Transaction {
 pub(crate) struct Open {
     owner: OwnerGuard,
     pub(crate) started: DateTime<Utc>,
-    pub(crate) read_only: bool,
     locks: Vec<Locks>,
     /// Catalog changes of this transaction, not yet committed.
     changes: Vec<Change>,
@@ -52,7 +51,6 @@ impl Open {
         Box::new(Self {
             owner: admission.begin(),
             started: Utc::now(),
-            read_only: settings.get("default_transaction_read_only") == Some("on"),
             locks: Vec::new(),
             changes: Vec::new(),
             private: None,
@@ -86,15 +84,8 @@ impl Open {
     /// Applies `change` for this transaction; others see it after the commit.
     ///
     /// # Errors
-    /// When the catalog as this transaction sees it does not allow the change, or the
-    /// transaction is read only.
+    /// When the catalog as this transaction sees it does not allow the change.
     pub(crate) fn change(&mut self, catalog: &Catalog, change: Change) -> Result<()> {
-        if self.read_only {
-            return Err(Error::new(
-                "25006",
-                "cannot change the catalog in a read-only transaction",
-            ));
-        }
         let changed = self.snapshot(catalog).apply(&change)?;
         self.private = Some(Arc::new(changed));
         self.changes.push(change);
@@ -129,8 +120,14 @@ impl Open {
         });
     }
 
-    /// Undoes everything since the savepoint, which stays.
-    pub(crate) fn roll_back_to(&mut self, name: &str, settings: &mut Settings) -> Result<()> {
+    /// Savepoints that are open.
+    pub(crate) fn depth(&self) -> usize {
+        self.savepoints.len()
+    }
+
+    /// Undoes everything since the savepoint, which stays; gives how many savepoints are open
+    /// then.
+    pub(crate) fn roll_back_to(&mut self, name: &str, settings: &mut Settings) -> Result<usize> {
         let index = self.find(name)?;
         self.savepoints.truncate(index + 1);
         let savepoint = &self.savepoints[index];
@@ -138,7 +135,7 @@ impl Open {
         self.changes.truncate(savepoint.changes);
         self.private.clone_from(&savepoint.private);
         *settings = savepoint.settings.clone();
-        Ok(())
+        Ok(index + 1)
     }
 
     /// Forgets the savepoint and those after it; their work stays.

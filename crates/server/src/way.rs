@@ -64,12 +64,14 @@ impl Session {
         let slot = guard.over(self.slot(class)).await?; // 3. before any lock or name
         guard.over(self.lock(class)).await?; // 4. all at once
         let Some(shape) = shape(statement)? else {
-            return guard.over(self.command(request)).await;
+            return match statement {
+                // A commit is not interrupted half way.
+                Statement::Commit { .. } => self.command(request).await,
+                _ => guard.over(self.command(request)).await,
+            };
         };
-        if shape.superuser_only {
-            self.require_superuser("to COPY to a file")?;
-        }
         let plan = guard.over(self.plan(request, &shape)).await?; // 5. plan and estimate
+        self.check_may_run(&plan)?;
         let charge = self.charge(slot.as_ref(), &plan).await?; // 6. charge
         running.hold(slot, charge);
         running.started();
@@ -148,6 +150,9 @@ impl Session {
         if matches!(self.transaction, Transaction::None) {
             let open = crate::transaction::Open::new(&self.server.inner.admission, &self.settings);
             self.transaction = Transaction::Implicit(open);
+            if self.setting("default_transaction_read_only") == "on" {
+                self.settings.set_read_only(true);
+            }
         }
     }
 
@@ -232,6 +237,15 @@ impl Session {
         ))
     }
 
+    /// Until tables have privileges, only superusers write files, in whatever statement.
+    fn check_may_run(&self, plan: &Plan) -> Result<()> {
+        if plan.writes() {
+            self.require_superuser("to write files")?;
+            self.require_read_write()?;
+        }
+        Ok(())
+    }
+
     fn start(&mut self, plan: Plan, running: Running, finish: Finish) -> Result<Response> {
         let stream = self.server.inner.engine.run(plan);
         let verb = finish.verb();
@@ -245,7 +259,8 @@ impl Session {
                     return Err(error);
                 }
                 rows.suspend();
-                self.cursors.declare(name, rows, hold);
+                let depth = self.open().depth();
+                self.cursors.declare(name, rows, hold, depth);
                 Ok(Response::Done("DECLARE CURSOR".to_owned()))
             }
         }
@@ -324,7 +339,6 @@ pub(crate) struct Shape {
     /// The statement's text is the plan's own, without anything around it.
     whole_text: bool,
     pub(crate) explain: Option<ExplainOptions>,
-    superuser_only: bool,
     finish: Finish,
 }
 
@@ -334,7 +348,6 @@ pub(crate) fn shape(statement: &Statement) -> Result<Option<Shape>> {
         statement: statement.clone(),
         whole_text: true,
         explain: None,
-        superuser_only: false,
         finish: Finish::Rows(verb),
     };
     Ok(Some(match statement {
@@ -357,7 +370,6 @@ pub(crate) fn shape(statement: &Statement) -> Result<Option<Shape>> {
             },
             CopyDirection::To(CopyTarget::File(path)) => Shape {
                 whole_text: false,
-                superuser_only: true,
                 ..rows(&crate::commands::copy_to_file(copy, path)?, "COPY")
             },
         },

@@ -83,9 +83,14 @@ pub enum Statement {
         /// Whether it ends with the transaction (`SET LOCAL`).
         local: bool,
     },
-    /// `SET TRANSACTION …` and `SET SESSION CHARACTERISTICS AS TRANSACTION …`: checked, and of no
-    /// consequence because there is one isolation level.
-    SetTransaction,
+    /// `SET TRANSACTION …` and `SET SESSION CHARACTERISTICS AS TRANSACTION …`. The isolation level
+    /// is checked, and of no consequence because there is one.
+    SetTransaction {
+        /// `READ ONLY` or `READ WRITE`, if given.
+        read_only: Option<bool>,
+        /// Whether it is for all transactions of the session.
+        session: bool,
+    },
     /// `SET ROLE` and `RESET ROLE`.
     SetRole {
         /// The role; `None` is `NONE`, the session's own.

@@ -116,6 +116,7 @@ pub(crate) fn planning_state(
         .with_config(config.session_config())
         .with_runtime_env(Arc::clone(environment))
         .with_default_features()
+        .with_physical_optimizer_rule(Arc::new(crate::yielding::YieldAfterJoins))
         .build();
     let mut context = SessionContext::new_with_state(state);
     context.register_catalog(DATABASE, Arc::new(MemoryCatalogProvider::new()));

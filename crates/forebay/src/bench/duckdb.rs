@@ -44,7 +44,10 @@ impl DuckDb {
     pub fn seconds(&mut self, sql: &str) -> anyhow::Result<f64> {
         // One line, so without the comments that would hide the rest of it.
         let code = sql.lines().filter(|l| !l.trim_start().starts_with("--"));
-        let line = code.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ");
+        let line = code
+            .flat_map(str::split_whitespace)
+            .collect::<Vec<_>>()
+            .join(" ");
         writeln!(self.input, "{line}")?;
         self.input.flush()?;
         let mut answer = String::new();

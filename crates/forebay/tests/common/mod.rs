@@ -17,7 +17,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// How long anything may take that a test waits for. Only a failing test ever waits this long.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How often a condition is looked at while it is waited for.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -127,9 +127,16 @@ impl Server {
         let sent = Command::new("kill").args(["-TERM", &pid]).status();
         assert!(sent.is_ok_and(|s| s.success()), "cannot send SIGTERM");
         let status = self.exit_status();
-        assert!(status.success(), "the server ended with {status}\n{}", self.log());
+        assert!(
+            status.success(),
+            "the server ended with {status}\n{}",
+            self.log()
+        );
         let said: Vec<String> = self.lines.iter().collect();
-        assert!(said.iter().any(|line| line == "Stopped."), "it said only {said:?}");
+        assert!(
+            said.iter().any(|line| line == "Stopped."),
+            "it said only {said:?}"
+        );
     }
 
     fn exit_status(&mut self) -> ExitStatus {
@@ -138,7 +145,11 @@ impl Server {
             if let Some(status) = self.child.try_wait().expect("a child to wait for") {
                 return status;
             }
-            assert!(Instant::now() < deadline, "the server does not stop\n{}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "the server does not stop\n{}",
+                self.log()
+            );
             std::thread::sleep(POLL_INTERVAL);
         }
     }

@@ -32,7 +32,9 @@ impl Message {
 
     /// A command's tag.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).trim_end_matches('\0').to_owned()
+        String::from_utf8_lossy(&self.body)
+            .trim_end_matches('\0')
+            .to_owned()
     }
 }
 
@@ -50,7 +52,10 @@ impl Raw {
         stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         stream.set_write_timeout(Some(DEADLINE)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
-        Self { stream, key: (0, 0) }
+        Self {
+            stream,
+            key: (0, 0),
+        }
     }
 
     /// Connects and logs in.
@@ -62,7 +67,12 @@ impl Raw {
 
     /// Logs in, up to the server's `ReadyForQuery`.
     pub fn start_up(&mut self) {
-        self.send(&startup(&superuser()));
+        self.start_up_as(&superuser());
+    }
+
+    /// Logs in as somebody else.
+    pub fn start_up_as(&mut self, user: &str) {
+        self.send(&startup(user));
         for message in self.until('Z') {
             if message.kind == 'K' {
                 let word = |i: usize| {
@@ -105,7 +115,10 @@ impl Raw {
         let length = i32::from_be_bytes(header[1..].try_into().expect("four bytes"));
         let length = usize::try_from(length).expect("a length") - 4;
         let mut body = vec![0; length];
-        assert!(self.read_all(&mut body), "the server stopped within a message");
+        assert!(
+            self.read_all(&mut body),
+            "the server stopped within a message"
+        );
         Some(Message {
             kind: header[0].into(),
             body,
@@ -140,6 +153,17 @@ impl Raw {
     /// All messages up to the end of the connection, which the server must bring about.
     pub fn until_closed(&mut self) -> Vec<Message> {
         std::iter::from_fn(|| self.message()).collect()
+    }
+
+    /// All bytes up to the end of the connection, which the server must bring about.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self.stream.read_to_end(&mut bytes) {
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                panic!("the server does not close the connection")
+            }
+            _ => bytes,
+        }
     }
 
     /// How many whole messages still come before the connection ends, be it within a message.
@@ -229,9 +253,17 @@ pub fn parse(name: &str, sql: &str) -> Vec<u8> {
 pub fn bind(portal: &str, statement: &str, values: &[&str]) -> Vec<u8> {
     let mut body = format!("{portal}\0{statement}\0").into_bytes();
     body.extend(0_i16.to_be_bytes());
-    body.extend(i16::try_from(values.len()).expect("few values").to_be_bytes());
+    body.extend(
+        i16::try_from(values.len())
+            .expect("few values")
+            .to_be_bytes(),
+    );
     for value in values {
-        body.extend(i32::try_from(value.len()).expect("a short value").to_be_bytes());
+        body.extend(
+            i32::try_from(value.len())
+                .expect("a short value")
+                .to_be_bytes(),
+        );
         body.extend(value.as_bytes());
     }
     body.extend(0_i16.to_be_bytes());

@@ -17,6 +17,7 @@ use super::names::find_relation;
 impl Session {
     /// Applies a change of the catalog within the open transaction.
     pub(super) fn change(&mut self, change: Change) -> Result<()> {
+        self.require_read_write()?;
         let catalog = std::sync::Arc::clone(&self.server.inner.catalog);
         self.open_mut().change(&catalog, change)
     }

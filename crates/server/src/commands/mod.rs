@@ -22,13 +22,16 @@ impl Session {
         match &request.parsed.statement {
             Statement::Begin { read_only } => Ok(self.begin(*read_only)),
             Statement::Commit { chain } => self.commit_block(*chain).await,
-            Statement::Rollback { chain } => Ok(self.roll_back_block(*chain)),
+            Statement::Rollback { chain } => self.roll_back_block(*chain),
             Statement::Savepoint(name) => Ok(self.savepoint(name)),
             Statement::RollbackTo(name) => self.roll_back_to(name),
             Statement::Release(name) => self.release(name),
             Statement::LockTable { names, .. } => self.lock_table(names),
             Statement::Set { name, value, local } => self.set(name, value.as_deref(), *local),
-            Statement::SetTransaction | Statement::Unlisten => Ok(Answer::Done(
+            Statement::SetTransaction { read_only, session } => {
+                self.set_transaction(*read_only, *session)
+            }
+            Statement::Unlisten => Ok(Answer::Done(
                 request
                     .parsed
                     .statement

@@ -31,7 +31,7 @@ impl Session {
         role.replication = options.replication.unwrap_or(role.replication);
         role.connection_limit = options.connection_limit.unwrap_or(role.connection_limit);
         role.password = stored_password(options)?.flatten();
-        role.valid_until.clone_from(&options.valid_until);
+        role.valid_until = stored_validity(options)?.flatten();
         self.change(Change::CreateRole(role))?;
         Ok(Answer::Done(TAG.to_owned()))
     }
@@ -54,7 +54,7 @@ impl Session {
             replication: options.replication,
             connection_limit: options.connection_limit,
             password: stored_password(options)?,
-            valid_until: options.valid_until.clone().map(Some),
+            valid_until: stored_validity(options)?,
         };
         self.change(Change::AlterRole {
             name: name.to_owned(),
@@ -150,6 +150,10 @@ impl Session {
         }
         Ok(())
     }
+}
+
+fn stored_validity(options: &RoleOptions) -> Result<Option<Option<String>>> {
+    options.valid_until.as_deref().map(password::valid_until).transpose()
 }
 
 fn stored_password(options: &RoleOptions) -> Result<Option<Option<String>>> {

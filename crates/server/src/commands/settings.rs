@@ -7,9 +7,15 @@ use datafusion::arrow::record_batch::RecordBatch;
 use forebay_sql::DiscardKind;
 
 use crate::prepared::text_columns;
-use crate::settings::{ROLE, SESSION_AUTHORIZATION, show_all};
+use crate::settings::{ROLE, SESSION_AUTHORIZATION, TRANSACTION_READ_ONLY, show_all};
 use crate::way::Answer;
 use crate::{Error, Response, Result, Rows, Session};
+
+/// DataFusion's options that every role may set, with the largest value that it may give them.
+const OPTIONS_FOR_ALL: [(&str, usize); 2] = [
+    ("datafusion.execution.batch_size", 65_536),
+    ("datafusion.execution.target_partitions", 64),
+];
 
 impl Session {
     pub(super) fn set(
@@ -25,6 +31,8 @@ impl Session {
                 "SET LOCAL can only be used in transaction blocks",
             );
         }
+        // Like SET TRANSACTION, these are for the current transaction only.
+        let local = local || name.starts_with("transaction_");
         let before = self.settings.clone();
         match value {
             Some(value) => self.settings.set(name, value, local)?,
@@ -37,12 +45,44 @@ impl Session {
         Ok(Answer::Done("SET".to_owned()))
     }
 
-    /// Options of DataFusion are checked by DataFusion.
+    /// Options of DataFusion are checked by DataFusion, and most are for superusers: with some a
+    /// single statement could take all memory.
     fn check_settings(&mut self, name: &str) -> Result<()> {
-        if name.to_lowercase().starts_with("datafusion.") {
-            self.vantage()?;
+        let name = name.to_lowercase();
+        if !name.starts_with("datafusion.") {
+            return Ok(());
         }
-        Ok(())
+        let limit = OPTIONS_FOR_ALL.iter().find(|(option, _)| *option == name);
+        match limit {
+            Some((_, max)) => {
+                let value = self.setting(&name).parse::<usize>();
+                if !value.is_ok_and(|v| (1..=*max).contains(&v)) {
+                    return Err(Error::new(
+                        "22023",
+                        format!("parameter \"{name}\" must be between 1 and {max}"),
+                    ));
+                }
+            }
+            None => self.require_superuser(&format!("to set parameter \"{name}\""))?,
+        }
+        self.vantage().map(drop)
+    }
+
+    /// `SET TRANSACTION` and `SET SESSION CHARACTERISTICS AS TRANSACTION`.
+    pub(super) fn set_transaction(
+        &mut self,
+        read_only: Option<bool>,
+        session: bool,
+    ) -> Result<Answer> {
+        if let Some(read_only) = read_only {
+            let value = [if read_only { "on" } else { "off" }.to_owned()];
+            if session {
+                self.settings.set("default_transaction_read_only", &value, false)?;
+            } else {
+                self.settings.set(TRANSACTION_READ_ONLY, &value, true)?;
+            }
+        }
+        Ok(Answer::Done("SET".to_owned()))
     }
 
     pub(super) fn reset(&mut self, name: Option<&str>) -> Result<Answer> {

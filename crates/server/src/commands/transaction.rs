@@ -19,8 +19,8 @@ impl Session {
                 other
             }
         };
-        if let (Some(read_only), Some(open)) = (read_only, self.transaction.open_mut()) {
-            open.read_only = read_only;
+        if let Some(read_only) = read_only {
+            self.settings.set_read_only(read_only);
         }
         Answer::Done("BEGIN".to_owned())
     }
@@ -28,35 +28,50 @@ impl Session {
     pub(super) async fn commit_block(&mut self, chain: bool) -> Result<Answer> {
         match std::mem::take(&mut self.transaction) {
             Transaction::Block(open) => {
-                let read_only = open.read_only;
+                let read_only = self.is_read_only();
                 self.commit(open).await?;
                 self.begin_chained(chain, read_only);
                 Ok(Answer::Done("COMMIT".to_owned()))
             }
             Transaction::Failed(open) => Ok(self.end_by_rolling_back(open, chain)),
-            other => {
-                self.transaction = other;
+            Transaction::Implicit(open) => {
+                self.check_no_chain("COMMIT", chain)?;
+                self.commit(open).await?;
                 self.notice("WARNING", "25P01", "there is no transaction in progress");
                 Ok(Answer::Done("COMMIT".to_owned()))
             }
+            Transaction::None => Ok(Answer::Done("COMMIT".to_owned())),
         }
     }
 
-    pub(super) fn roll_back_block(&mut self, chain: bool) -> Answer {
+    pub(super) fn roll_back_block(&mut self, chain: bool) -> Result<Answer> {
         match std::mem::take(&mut self.transaction) {
             Transaction::Block(open) | Transaction::Failed(open) => {
-                self.end_by_rolling_back(open, chain)
+                Ok(self.end_by_rolling_back(open, chain))
             }
-            other => {
-                self.transaction = other;
+            Transaction::Implicit(open) => {
+                self.check_no_chain("ROLLBACK", chain)?;
+                self.roll_back(open);
                 self.notice("WARNING", "25P01", "there is no transaction in progress");
-                Answer::Done("ROLLBACK".to_owned())
+                Ok(Answer::Done("ROLLBACK".to_owned()))
             }
+            Transaction::None => Ok(Answer::Done("ROLLBACK".to_owned())),
         }
+    }
+
+    /// Outside a block there is nothing to chain to.
+    fn check_no_chain(&self, what: &str, chain: bool) -> Result<()> {
+        if chain {
+            return Err(Error::new(
+                "25P01",
+                format!("{what} AND CHAIN can only be used in transaction blocks"),
+            ));
+        }
+        Ok(())
     }
 
     fn end_by_rolling_back(&mut self, open: Box<Open>, chain: bool) -> Answer {
-        let read_only = open.read_only;
+        let read_only = self.is_read_only();
         self.roll_back(open);
         self.begin_chained(chain, read_only);
         Answer::Done("ROLLBACK".to_owned())
@@ -65,9 +80,9 @@ impl Session {
     /// `AND CHAIN`: a new block of the same kind begins at once.
     fn begin_chained(&mut self, chain: bool, read_only: bool) {
         if chain {
-            let mut open = Open::new(&self.server.inner.admission, &self.settings);
-            open.read_only = read_only;
+            let open = Open::new(&self.server.inner.admission, &self.settings);
             self.transaction = Transaction::Block(open);
+            self.settings.set_read_only(read_only);
         }
     }
 
@@ -79,7 +94,8 @@ impl Session {
 
     pub(super) fn roll_back_to(&mut self, name: &str) -> Result<Answer> {
         let mut settings = self.settings.clone();
-        self.open_mut().roll_back_to(name, &mut settings)?;
+        let depth = self.open_mut().roll_back_to(name, &mut settings)?;
+        self.cursors.close_deeper_than(depth);
         self.settings = settings;
         self.transaction = match std::mem::take(&mut self.transaction) {
             Transaction::Failed(open) => Transaction::Block(open),

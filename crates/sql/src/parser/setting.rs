@@ -22,11 +22,10 @@ const PLANNED_SHOWS: &[&str] = &[
 impl StatementParser<'_> {
     pub(super) fn set(&mut self) -> Result<Statement, ParseError> {
         self.expect(&["SET"])?;
-        if self.eat(&["TRANSACTION"])
-            || self.eat(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"])
-        {
-            self.required_transaction_modes()?;
-            return Ok(Statement::SetTransaction);
+        let session = self.eat(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]);
+        if session || self.eat(&["TRANSACTION"]) {
+            let read_only = self.required_transaction_modes()?;
+            return Ok(Statement::SetTransaction { read_only, session });
         }
         let local = match self.ahead(&["SESSION", "AUTHORIZATION"]) {
             true => false,

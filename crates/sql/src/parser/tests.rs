@@ -43,10 +43,13 @@ fn transactions() {
         ("savepoint Savepoint", "Savepoint(\"savepoint\")"),
         ("release savepoint a", "Release(\"a\")"),
         ("release savepoint", "Release(\"savepoint\")"),
-        ("set transaction read only", "SetTransaction"),
+        (
+            "set transaction read only",
+            "SetTransaction { read_only: Some(true), session: false }",
+        ),
         (
             "set session characteristics as transaction isolation level repeatable read",
-            "SetTransaction",
+            "SetTransaction { read_only: None, session: true }",
         ),
         (
             "lock table only a.b *, \"C\" in share row exclusive mode nowait",

@@ -80,10 +80,12 @@ impl StatementParser<'_> {
     }
 
     /// The modes behind `SET TRANSACTION`: at least one.
-    pub(super) fn required_transaction_modes(&mut self) -> Result<(), ParseError> {
-        match self.transaction_modes()?.count {
+    /// At least one mode; answers whether they make the transaction read only, if they say so.
+    pub(super) fn required_transaction_modes(&mut self) -> Result<Option<bool>, ParseError> {
+        let modes = self.transaction_modes()?;
+        match modes.count {
             0 => self.unexpected("a transaction mode"),
-            _ => Ok(()),
+            _ => Ok(modes.read_only),
         }
     }
 

@@ -1,0 +1,1 @@
+SET LOCAL search_path TO a, "B"; SHOW ALL; RESET ALL; DISCARD ALL

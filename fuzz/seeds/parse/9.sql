@@ -1,0 +1,1 @@
+CREATE EXTERNAL TABLE t (a INT) STORED AS CSV PARTITIONED BY (p) LOCATION '/x/' OPTIONS ('format.has_header' 'true')
