@@ -150,7 +150,8 @@ class Terminal:
 
         def look() -> bool:
             if select.select([self.fd], [], [], 0)[0]:
-                self.shown += os.read(self.fd, 65536).decode(errors="replace")
+                # Without the bells.
+                self.shown += os.read(self.fd, 65536).decode(errors="replace").replace("\a", "")
             return text in self.shown
 
         try:
@@ -204,10 +205,10 @@ def terminal(server: Server) -> Iterator[Terminal]:
         ("DROP VIEW tab_v\t", "tab_view "),
         ("DROP TABLE custo\t", "customer "),
         ("SET statement_t\t", "statement_timeout "),
-        ("SHOW timez\t", "TimeZone"),
+        ("SHOW timez\t", "timezone"),
         ("SET TimeZone TO 'Europe/Berl\t", "Europe/Berlin"),
         ("EXECUTE tab_st\t", "tab_statement "),
-        ("UPDATE nation SET n_na\t", "n_name "),
+        ("UPDATE nation SET n_regi\t", "n_regionkey "),
         ("COPY suppl\t", "supplier "),
         ("TABLE suppl\t", "supplier "),
     ],

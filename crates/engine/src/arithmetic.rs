@@ -1,7 +1,8 @@
-//! Integer arithmetic that reports overflow.
+//! Integer arithmetic that reports overflow, and casts to integers that round.
 //!
 //! DataFusion's `+`, `-` and `*` on integers wrap around; PostgreSQL reports `22003`. After
-//! types are coerced, each of them on two integers becomes a function that checks.
+//! types are coerced, each of them on two integers becomes a function that checks. DataFusion's
+//! casts to integers cut digits off; PostgreSQL's round.
 
 use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::compute::kernels::numeric;
@@ -13,8 +14,8 @@ use datafusion::common::{DFSchema, Result, exec_err};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ScalarFunctionArgs,
-    ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator,
+    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -49,8 +50,10 @@ impl AnalyzerRule for CheckedIntegers {
 }
 
 fn check(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = expr else {
-        return Ok(Transformed::no(expr));
+    let (left, op, right) = match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => (left, op, right),
+        Expr::Cast(cast) => return Ok(rounded(cast, schema)),
+        other => return Ok(Transformed::no(other)),
     };
     if let Some(kernel) = Kernel::of(op)
         && let Some(data_type) = type_of(&left, schema).filter(DataType::is_integer)
@@ -62,6 +65,20 @@ fn check(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     }
     let unchanged = Expr::BinaryExpr(BinaryExpr { left, op, right });
     Ok(Transformed::no(unchanged))
+}
+
+/// `2.5::int` is 3.
+fn rounded(cast: Cast, schema: &DFSchema) -> Transformed<Expr> {
+    let has_digits = |t: DataType| t.is_decimal() || t.is_floating();
+    let from = cast.expr.get_type(schema).ok();
+    if !cast.field.data_type().is_integer() || !from.is_some_and(has_digits) {
+        return Transformed::no(Expr::Cast(cast));
+    }
+    let round = datafusion::functions::math::round().call(vec![*cast.expr]);
+    Transformed::yes(Expr::Cast(Cast {
+        expr: Box::new(round),
+        ..cast
+    }))
 }
 
 /// The type of an operand. Operands come before what they are operands of, so the type of a

@@ -1,6 +1,6 @@
 //! The loop of a connection, and what both query protocols share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,9 @@ use pgwire::messages::startup::ParameterStatus;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use tokio::net::TcpStream;
 
-use crate::extended::Named;
 use crate::portal::Portals;
 use crate::startup::{NoSession, Startup};
-use crate::wire::{Gone, Wire};
+use crate::wire::{Gone, Incoming, Wire};
 
 /// How long a client that is being thrown out may take to read why.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -46,8 +45,8 @@ pub(crate) struct Connection {
     pub(crate) wire: Wire,
     pub(crate) session: Session,
     pub(crate) portals: Portals,
-    /// Statements that were prepared over the protocol.
-    pub(crate) named: HashMap<String, Named>,
+    /// Names of prepared statements without a statement.
+    pub(crate) empty: HashSet<String>,
     /// After an error in the extended protocol everything up to `Sync` is skipped.
     pub(crate) skip_to_sync: bool,
 }
@@ -63,7 +62,7 @@ pub(crate) async fn serve(startup: Arc<Startup>, socket: TcpStream, address: Soc
                 wire,
                 session,
                 portals: Portals::default(),
-                named: HashMap::new(),
+                empty: HashSet::new(),
                 skip_to_sync: false,
             };
             // What the client has not read when it goes is of no use to anybody.
@@ -92,8 +91,10 @@ impl Connection {
                 message = self.wire.next() => message,
             };
             match message {
-                None | Some(Ok(PgWireFrontendMessage::Terminate(_))) => return Ok(()),
-                Some(Ok(message)) => self.handle(message).await?,
+                None | Some(Ok(Incoming::Message(PgWireFrontendMessage::Terminate(_)))) => {
+                    return Ok(());
+                }
+                Some(Ok(incoming)) => self.handle_unless_terminated(incoming).await?,
                 Some(Err(error)) => {
                     farewell(&mut self.wire, &protocol_error(error.to_string())).await;
                     return Err(Gone);
@@ -102,10 +103,34 @@ impl Connection {
         }
     }
 
-    async fn handle(&mut self, message: PgWireFrontendMessage) -> Result<(), Gone> {
+    /// A session that is to end gets a while to say so, and is then cut off, whatever it does: its
+    /// client may have stopped reading.
+    async fn handle_unless_terminated(&mut self, incoming: Incoming) -> Result<(), Gone> {
+        let terminated = self.session.terminated();
+        tokio::select! {
+            biased;
+            handled = self.handle(incoming) => handled,
+            () = async { terminated.await; tokio::time::sleep(FAREWELL * 2).await } => Err(Gone),
+        }
+    }
+
+    async fn handle(&mut self, incoming: Incoming) -> Result<(), Gone> {
+        let message = match incoming {
+            Incoming::Message(message) => message,
+            Incoming::Malformed { .. } if self.skip_to_sync => return Ok(()),
+            Incoming::Malformed { extended, error } => {
+                self.skip_to_sync = extended;
+                self.report(&error).await?;
+                return match extended {
+                    true => self.wire.flush().await,
+                    false => self.ready_for_query().await,
+                };
+            }
+        };
         match message {
-            PgWireFrontendMessage::Query(query) => {
-                self.skip_to_sync = false;
+            PgWireFrontendMessage::Query(query) if !self.skip_to_sync => {
+                // As PostgreSQL: a simple query ends the life of the unnamed statement.
+                self.session.forget_prepared("");
                 self.query(&query.query).await
             }
             PgWireFrontendMessage::Sync(_) => self.sync().await,

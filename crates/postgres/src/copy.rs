@@ -13,6 +13,7 @@ use postgres_types::{IsNull, ToSql};
 
 use crate::connection::{Connection, Failure};
 use crate::encode::{RowEncoder, flush_if_full};
+use crate::text_form;
 use crate::types::value_error;
 
 impl Connection {
@@ -131,7 +132,10 @@ impl Encoder for LineWriter<'_> {
             .map_err(PgWireError::ApiError)?;
         match is_null {
             IsNull::Yes => self.null(),
-            IsNull::No => self.value(&scratch),
+            IsNull::No => {
+                text_form::correct(&mut scratch, 0, field.datatype());
+                self.value(&scratch);
+            }
         }
         self.scratch = scratch;
         Ok(())

@@ -16,6 +16,7 @@ use pgwire::types::ToSqlText;
 use postgres_types::{IsNull, ToSql};
 
 use crate::connection::{Connection, Failure, format_options};
+use crate::text_form;
 use crate::types::value_error;
 use crate::wire::{FLUSH_BYTES, Wire};
 
@@ -149,6 +150,9 @@ impl Encoder for FieldWriter<'_> {
         }
         .map_err(PgWireError::ApiError)?;
         if matches!(is_null, IsNull::No) {
+            if field.format() == FieldFormat::Text {
+                text_form::correct(self.buffer, start + 4, field.datatype());
+            }
             let length = self.buffer.len() - start - 4;
             patch_length(self.buffer, start, length);
         }

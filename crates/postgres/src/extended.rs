@@ -19,15 +19,6 @@ use crate::portal::{Portal, PortalState};
 use crate::types::{arrow_type, bound_values, parameter_type};
 use crate::wire::Gone;
 
-/// A statement that was prepared over the protocol: what the server knows of it, and the types
-/// that the client declared.
-#[derive(Clone)]
-pub(crate) struct Named {
-    /// `None` for an empty statement.
-    prepared: Option<Arc<Prepared>>,
-    declared: Vec<Option<Type>>,
-}
-
 impl Connection {
     /// Handles a message other than `Sync` and `Flush`.
     pub(crate) async fn extended(&mut self, message: PgWireFrontendMessage) -> Result<(), Gone> {
@@ -44,7 +35,8 @@ impl Connection {
             Err(Failure::Gone) => Err(Gone),
             Err(Failure::Statement(error)) => {
                 self.skip_to_sync = true;
-                self.report(&error).await
+                self.report(&error).await?;
+                self.wire.flush().await
             }
         }
     }
@@ -68,52 +60,38 @@ impl Connection {
             )
             .into());
         }
-        let declared: Vec<Option<Type>> = parse
-            .type_oids
-            .iter()
-            .map(|oid| Type::from_oid(*oid).filter(|t| *t != Type::UNKNOWN))
-            .collect();
-        let prepared = match statements.pop() {
-            Some(statement) => {
-                let arrow: Vec<Option<DataType>> = declared
-                    .iter()
-                    .map(|t| t.as_ref().and_then(arrow_type))
-                    .collect();
-                let work = self.session.prepare(&name, Arc::new(statement), arrow);
-                Some(Self::unless_gone(&self.wire, work).await?)
-            }
-            None => {
-                self.session.forget_prepared(&name);
-                None
-            }
-        };
-        self.named.insert(name, Named { prepared, declared });
+        self.empty.remove(&name);
+        if let Some(statement) = statements.pop() {
+            let declared = declared_types(&parse.type_oids);
+            let arrow: Vec<Option<DataType>> = declared
+                .iter()
+                .map(|t| t.as_ref().and_then(arrow_type))
+                .collect();
+            let work = self
+                .session
+                .prepare(&name, Arc::new(statement), arrow, parse.type_oids);
+            Self::unless_gone(&self.wire, work).await?;
+        } else {
+            self.session.forget_prepared(&name);
+            self.empty.insert(name);
+        }
         let complete = PgWireBackendMessage::ParseComplete(ParseComplete::new());
         Ok(self.wire.feed(complete).await?)
     }
 
-    /// The statement `name`, whether it was prepared over the protocol or with `PREPARE`.
-    fn named_statement(&self, name: &str) -> Result<Named, Error> {
-        if let Some(named) = self.named.get(name) {
-            if named.prepared.is_none() {
-                return Ok(named.clone());
-            }
-            // DEALLOCATE and DISCARD act on these as well.
-            let prepared = Some(Arc::clone(self.session.prepared(name)?));
-            return Ok(Named {
-                prepared,
-                declared: named.declared.clone(),
-            });
+    /// The statement `name`, whether it was prepared over the protocol or with `PREPARE`; `None`
+    /// when it is an empty one.
+    fn named_statement(&self, name: &str) -> Result<Option<Arc<Prepared>>, Error> {
+        if self.empty.contains(name) {
+            return Ok(None);
         }
-        Ok(Named {
-            prepared: Some(Arc::clone(self.session.prepared(name)?)),
-            declared: Vec::new(),
-        })
+        self.session.prepared(name).cloned().map(Some)
     }
 
     async fn on_bind(&mut self, bind: Bind) -> Result<(), Failure> {
-        let named = self.named_statement(bind.statement_name.as_deref().unwrap_or_default())?;
-        let wanted = named.prepared.as_ref().map_or(0, |p| p.parameters().len());
+        let prepared = self.named_statement(bind.statement_name.as_deref().unwrap_or_default())?;
+        let wanted = prepared.as_ref().map_or(0, |p| p.parameters().len());
+        check_formats(&bind, prepared.as_deref())?;
         if bind.parameters.len() != wanted {
             return Err(Error::new(
                 "08P01",
@@ -125,12 +103,16 @@ impl Connection {
             )
             .into());
         }
-        let values = match &named.prepared {
-            Some(prepared) => bound_values(&bind, prepared.parameters(), &named.declared)?,
+        let values = match &prepared {
+            Some(prepared) => {
+                let declared = declared_types(prepared.client_types());
+                bound_values(&bind, prepared.parameters(), &declared)?
+            }
             None => Vec::new(),
         };
         let portal = Portal {
-            prepared: named.prepared,
+            prepared,
+            transaction: self.session.transaction_serial(),
             values,
             formats: bind.result_column_format_codes,
             state: PortalState::New,
@@ -145,12 +127,18 @@ impl Connection {
         let name = describe.name.as_deref().unwrap_or_default();
         let (prepared, formats) = match describe.target_type {
             TARGET_TYPE_BYTE_STATEMENT => {
-                let named = self.named_statement(name)?;
-                self.describe_parameters(&named).await?;
-                (named.prepared, Vec::new())
+                let prepared = self.named_statement(name)?;
+                self.describe_parameters(prepared.as_deref()).await?;
+                (prepared, Vec::new())
             }
             TARGET_TYPE_BYTE_PORTAL => {
-                let portal = self.portals.get(name)?;
+                if let Some(schema) = self.session.cursor_schema(name) {
+                    // Portals and SQL's cursors share their names.
+                    let encoder = RowEncoder::new(schema, &[], &self.session)?;
+                    let message = PgWireBackendMessage::RowDescription(encoder.description());
+                    return Ok(self.wire.feed(message).await?);
+                }
+                let portal = self.portal(name)?;
                 (portal.prepared.clone(), portal.formats.clone())
             }
             other => {
@@ -168,24 +156,29 @@ impl Connection {
         Ok(self.wire.feed(message).await?)
     }
 
-    async fn describe_parameters(&mut self, named: &Named) -> Result<(), Failure> {
-        let inferred = named.prepared.as_ref().map_or(&[][..], |p| p.parameters());
+    async fn describe_parameters(&mut self, prepared: Option<&Prepared>) -> Result<(), Failure> {
+        let inferred = prepared.map_or(&[][..], Prepared::parameters);
+        let declared = declared_types(prepared.map_or(&[][..], Prepared::client_types));
         let mut oids = Vec::with_capacity(inferred.len());
         for (i, inferred) in inferred.iter().enumerate() {
-            let declared = named.declared.get(i).cloned().flatten();
-            oids.push(match declared {
-                Some(declared) => declared.oid(),
-                None => parameter_type(inferred.as_ref())?.oid(),
+            oids.push(match declared.get(i) {
+                Some(Some(declared)) => declared.oid(),
+                _ => parameter_type(inferred.as_ref())?.oid(),
             });
         }
         let message = PgWireBackendMessage::ParameterDescription(ParameterDescription::new(oids));
         Ok(self.wire.feed(message).await?)
     }
 
+    /// The portal `name`, if its transaction is still the current one.
+    fn portal(&mut self, name: &str) -> Result<&mut Portal, Error> {
+        self.portals.get(name, self.session.transaction_serial())
+    }
+
     async fn on_execute(&mut self, execute: &Execute) -> Result<(), Failure> {
         let name = execute.name.as_deref().unwrap_or_default();
         let limit = usize::try_from(execute.max_rows).ok().filter(|n| *n > 0);
-        let portal = self.portals.get(name)?;
+        let portal = self.portal(name)?;
         match std::mem::replace(&mut portal.state, PortalState::Finished) {
             PortalState::Finished => self.execute_finished(name).await,
             PortalState::Open(mut rows, encoder) => {
@@ -197,7 +190,7 @@ impl Connection {
     }
 
     async fn execute_new(&mut self, name: &str, limit: Option<usize>) -> Result<(), Failure> {
-        let portal = self.portals.get(name)?;
+        let portal = self.portal(name)?;
         let Some(prepared) = portal.prepared.clone() else {
             let empty = PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new());
             return Ok(self.wire.feed(empty).await?);
@@ -230,7 +223,7 @@ impl Connection {
             return Ok(self.complete(rows.tag(sent.rows)).await?);
         }
         rows.suspend();
-        self.portals.get(name)?.state = PortalState::Open(rows, encoder);
+        self.portal(name)?.state = PortalState::Open(rows, encoder);
         let suspended = PgWireBackendMessage::PortalSuspended(PortalSuspended::new());
         Ok(self.wire.feed(suspended).await?)
     }
@@ -238,7 +231,7 @@ impl Connection {
     /// Executing a portal again after its end: a query has no more rows, a command may not run
     /// twice.
     async fn execute_finished(&mut self, name: &str) -> Result<(), Failure> {
-        let portal = self.portals.get(name)?;
+        let portal = self.portal(name)?;
         match &portal.prepared {
             None => {
                 let empty = PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new());
@@ -254,12 +247,54 @@ impl Connection {
     async fn on_close(&mut self, close: &Close) -> Result<(), Failure> {
         let name = close.name.as_deref().unwrap_or_default();
         if close.target_type == TARGET_TYPE_BYTE_STATEMENT {
-            self.named.remove(name);
+            self.empty.remove(name);
             self.session.forget_prepared(name);
         } else {
             self.portals.close(name);
         }
         let complete = PgWireBackendMessage::CloseComplete(CloseComplete::new());
         Ok(self.wire.feed(complete).await?)
+    }
+}
+
+/// The types that a client declared; `None` where it left the choice to the server.
+fn declared_types(oids: &[u32]) -> Vec<Option<Type>> {
+    oids.iter()
+        .map(|oid| Type::from_oid(*oid).filter(|t| *t != Type::UNKNOWN))
+        .collect()
+}
+
+/// Formats are given for none, all, or each of the values; text is 0 and binary 1.
+fn check_formats(bind: &Bind, prepared: Option<&Prepared>) -> Result<(), Error> {
+    let parameters = bind.parameter_format_codes.len();
+    if parameters > 1 && parameters != bind.parameters.len() {
+        return Err(Error::new(
+            "08P01",
+            format!(
+                "bind message has {parameters} parameter formats but {} parameters",
+                bind.parameters.len()
+            ),
+        ));
+    }
+    let columns = prepared
+        .and_then(Prepared::schema)
+        .map_or(0, |s| s.fields().len());
+    let results = bind.result_column_format_codes.len();
+    if results > 1 && results != columns {
+        return Err(Error::new(
+            "08P01",
+            format!("bind message has {results} result formats but query has {columns} columns"),
+        ));
+    }
+    let codes = bind
+        .parameter_format_codes
+        .iter()
+        .chain(&bind.result_column_format_codes);
+    match codes.copied().find(|code| !matches!(code, 0 | 1)) {
+        Some(code) => Err(Error::new(
+            "22023",
+            format!("unsupported format code: {code}"),
+        )),
+        None => Ok(()),
     }
 }

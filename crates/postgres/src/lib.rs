@@ -7,7 +7,7 @@
 //! - `startup.rs`, `scram.rs`: from the first byte to a session;
 //! - `connection.rs`: the loop, and what both query protocols share;
 //! - `simple.rs`, `extended.rs`: the two protocols;
-//! - `encode.rs`, `copy.rs`, `types.rs`: results and parameters.
+//! - `encode.rs`, `text_form.rs`, `copy.rs`, `types.rs`: results and parameters.
 //!
 //! Invariants: rows are encoded straight into the socket's buffer, which is flushed every
 //! [`FLUSH_BYTES`](wire::FLUSH_BYTES), so a slow client slows its plan down instead of filling
@@ -22,6 +22,7 @@ mod portal;
 mod scram;
 mod simple;
 mod startup;
+mod text_form;
 mod types;
 mod wire;
 

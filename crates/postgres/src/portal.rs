@@ -16,6 +16,8 @@ pub(crate) struct Portal {
     /// Result formats as the client asked for them: none, one for all, or one for each column.
     pub(crate) formats: Vec<i16>,
     pub(crate) state: PortalState,
+    /// The transaction that it was made in, and ends with.
+    pub(crate) transaction: u64,
 }
 
 pub(crate) enum PortalState {
@@ -44,7 +46,9 @@ impl Portals {
         Ok(())
     }
 
-    pub(crate) fn get(&mut self, name: &str) -> Result<&mut Portal, Error> {
+    /// The portal `name` of the transaction `transaction`; those of others are gone.
+    pub(crate) fn get(&mut self, name: &str, transaction: u64) -> Result<&mut Portal, Error> {
+        self.0.retain(|_, portal| portal.transaction == transaction);
         let found = self.0.get_mut(name);
         found.ok_or_else(|| Error::new("34000", format!("portal \"{name}\" does not exist")))
     }

@@ -8,13 +8,14 @@ use base64::prelude::BASE64_STANDARD;
 use forebay_server::{Error, LoginRequest, PasswordCheck, ScramSecret, Server, Session};
 use pgwire::messages::response::{GssEncResponse, SslResponse};
 use pgwire::messages::startup::{
-    Authentication, BackendKeyData, PasswordMessageFamily, SecretKey, Startup as StartupMessage,
+    Authentication, BackendKeyData, NegotiateProtocolVersion, PasswordMessageFamily, SecretKey,
+    Startup as StartupMessage,
 };
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage, SslNegotiationMetaMessage};
 
 use crate::connection::protocol_error;
 use crate::scram::{self, Exchange, ScramError};
-use crate::wire::{Gone, Phase, Wire};
+use crate::wire::{Gone, Incoming, Phase, Wire};
 use crate::{Limits, PROTOCOL};
 
 /// A client that has not logged in after this long is cut off, as PostgreSQL does it
@@ -74,6 +75,10 @@ impl Startup {
 
     async fn log_in(&self, wire: &mut Wire, address: SocketAddr) -> Result<Session, NoSession> {
         let message = self.startup_message(wire).await?;
+        if let Some(negotiate) = version_answer(&message) {
+            wire.feed(PgWireBackendMessage::NegotiateProtocolVersion(negotiate))
+                .await?;
+        }
         let request = login_request(&message, address)?;
         self.authenticate(wire, &request, address).await?;
         let mut session = self.server.open_session(request)?;
@@ -207,9 +212,22 @@ async fn password_message(wire: &mut Wire) -> Result<PasswordMessageFamily, NoSe
 async fn next(wire: &mut Wire) -> Result<PgWireFrontendMessage, NoSession> {
     match wire.next().await {
         None => Err(NoSession::Silent),
-        Some(Ok(message)) => Ok(message),
+        Some(Ok(Incoming::Message(message))) => Ok(message),
+        Some(Ok(Incoming::Malformed { error, .. })) => Err((*error).into()),
         Some(Err(error)) => Err(protocol_error(error.to_string()).into()),
     }
+}
+
+/// The answer to a client that asks for more than protocol 3.0 has.
+fn version_answer(message: &StartupMessage) -> Option<NegotiateProtocolVersion> {
+    let options: Vec<String> = message
+        .parameters
+        .keys()
+        .filter(|name| name.starts_with("_pq_."))
+        .cloned()
+        .collect();
+    (message.protocol_number_minor > 0 || !options.is_empty())
+        .then(|| NegotiateProtocolVersion::new(0, options))
 }
 
 /// Reads the start-up message: user, database and settings, also those of `options`.

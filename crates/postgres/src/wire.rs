@@ -1,13 +1,16 @@
 //! Bytes to messages and back.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, UnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use forebay_server::Error;
 use futures::{SinkExt, StreamExt};
 use pgwire::error::PgWireError;
 use pgwire::messages::{
     DecodeContext, PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion,
+    SslNegotiationMetaMessage,
 };
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -51,35 +54,146 @@ struct Codec {
     context: DecodeContext,
 }
 
+/// What came from the client.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// A message in order.
+    Message(PgWireFrontendMessage),
+    /// A whole message whose inside is wrong; what follows it is unharmed.
+    Malformed {
+        /// Whether it belongs to the extended protocol, which then waits for `Sync`.
+        extended: bool,
+        /// What is wrong.
+        error: Box<Error>,
+    },
+}
+
 impl Decoder for Codec {
-    type Item = PgWireFrontendMessage;
+    type Item = Incoming;
     type Error = PgWireError;
 
     fn decode(&mut self, source: &mut BytesMut) -> Result<Option<Self::Item>, PgWireError> {
-        let (offset, limit) = match self.phase {
-            Phase::Negotiation | Phase::Startup => (0, MAX_STARTUP_BYTES),
-            Phase::Authentication => (1, MAX_STARTUP_BYTES),
-            Phase::Session => (1, self.max_message_bytes),
+        // What comes first has no type, but at least a code behind its length.
+        let (offset, least, limit) = match self.phase {
+            Phase::Negotiation | Phase::Startup => (0, 8, MAX_STARTUP_BYTES),
+            Phase::Authentication => (1, 4, MAX_STARTUP_BYTES),
+            Phase::Session => (1, 4, self.max_message_bytes),
         };
         let Some(mut length) = source.get(offset..offset + 4) else {
             return Ok(None);
         };
         // The length counts itself. Checked before a byte of the body is waited for.
-        let length = length.get_i32();
-        match usize::try_from(length) {
-            Ok(length) if (4..=limit).contains(&length) => {
-                source.reserve(
-                    (offset + length)
-                        .saturating_sub(source.len())
-                        .min(FLUSH_BYTES),
-                );
-            }
+        let length = match usize::try_from(length.get_i32()) {
+            Ok(length) if (least..=limit).contains(&length) => offset + length,
             Ok(length) => return Err(PgWireError::MessageTooLarge(limit, length)),
             Err(_) => return Err(PgWireError::MessageTooLarge(limit, usize::MAX)),
+        };
+        if source.len() < length {
+            source.reserve((length - source.len()).min(FLUSH_BYTES));
+            return Ok(None);
         }
         self.context.awaiting_frontend_ssl = self.phase == Phase::Negotiation;
         self.context.awaiting_frontend_startup = self.phase == Phase::Startup;
-        PgWireFrontendMessage::decode(source, &self.context)
+        if self.phase == Phase::Negotiation && !is_encryption_request(source) {
+            // Not consumed: it is read again as what it is.
+            let nothing = PgWireFrontendMessage::SslNegotiation(SslNegotiationMetaMessage::None);
+            return Ok(Some(Incoming::Message(nothing)));
+        }
+        self.decode_frame(source.split_to(length))
+    }
+}
+
+/// Codes of the two encryption requests, behind their length of 8.
+const ENCRYPTION_CODES: [[u8; 4]; 2] = [80_877_103_i32.to_be_bytes(), 80_877_104_i32.to_be_bytes()];
+
+fn is_encryption_request(message: &[u8]) -> bool {
+    message.len() >= 8
+        && message[..4] == 8_i32.to_be_bytes()
+        && ENCRYPTION_CODES.iter().any(|c| message[4..8] == *c)
+}
+
+impl Codec {
+    /// Decodes one message from its own bytes only: whatever its inner lengths claim, it cannot
+    /// reach into the next one.
+    fn decode_frame(&self, frame: BytesMut) -> Result<Option<Incoming>, PgWireError> {
+        let kind = frame[0];
+        let in_session = self.phase == Phase::Session;
+        if in_session && !is_frontend_kind(kind) {
+            return Err(PgWireError::InvalidMessageType(kind));
+        }
+        let decoded = check_text(kind, &frame, in_session).and_then(|()| self.decode_whole(frame));
+        match decoded {
+            Ok(message) => Ok(Some(Incoming::Message(message))),
+            Err(error) if in_session => Ok(Some(Incoming::Malformed {
+                extended: b"BCDEHPS".contains(&kind),
+                error: Box::new(error),
+            })),
+            Err(error) => Err(PgWireError::ApiError(Box::new(error))),
+        }
+    }
+
+    /// The library takes some lengths on trust and panics where they are wrong.
+    fn decode_whole(&self, mut frame: BytesMut) -> Result<PgWireFrontendMessage, Error> {
+        let decode = AssertUnwindSafe(|| {
+            let message = PgWireFrontendMessage::decode(&mut frame, &self.context);
+            (message, frame.is_empty())
+        });
+        match quietly(decode) {
+            Some((Ok(Some(message)), true)) => Ok(message),
+            _ => Err(invalid_format()),
+        }
+    }
+}
+
+fn invalid_format() -> Error {
+    Error::new("08P01", "invalid message format")
+}
+
+/// Runs `work`; `None` when it panics.
+fn quietly<T>(work: impl FnOnce() -> T + UnwindSafe) -> Option<T> {
+    catch_unwind(work).ok()
+}
+
+fn is_frontend_kind(kind: u8) -> bool {
+    b"BCDEFHPQSXcdfp".contains(&kind)
+}
+
+/// Text ends with a zero byte, has none inside, and is UTF-8: checked here because the library
+/// replaces what it cannot read.
+fn check_text(kind: u8, frame: &[u8], in_session: bool) -> Result<(), Error> {
+    if !in_session {
+        return Ok(());
+    }
+    let body = &frame[5..];
+    let text = match kind {
+        b'Q' => match body.split_last() {
+            Some((0, text)) if !text.contains(&0) => text,
+            _ => return Err(invalid_format()),
+        },
+        b'P' => {
+            let mut ends = body
+                .iter()
+                .enumerate()
+                .filter(|(_, b)| **b == 0)
+                .map(|(i, _)| i);
+            match (ends.next(), ends.next()) {
+                (Some(_), Some(end)) => &body[..end],
+                _ => return Err(invalid_format()),
+            }
+        }
+        b'C' | b'D' if body.len() < 2 || body.last() != Some(&0) => return Err(invalid_format()),
+        b'E' if body.len() < 5 => return Err(invalid_format()),
+        _ => return Ok(()),
+    };
+    match str::from_utf8(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::new(
+            "22021",
+            format!(
+                "invalid byte sequence for encoding \"UTF8\": 0x{:02x}",
+                text[error.valid_up_to()]
+            ),
+        )),
     }
 }
 
@@ -87,7 +201,12 @@ impl Encoder<PgWireBackendMessage> for Codec {
     type Error = io::Error;
 
     fn encode(&mut self, message: PgWireBackendMessage, buffer: &mut BytesMut) -> io::Result<()> {
-        message.encode(buffer).map_err(io::Error::other)
+        let start = buffer.len();
+        message.encode(buffer).map_err(|error| {
+            // Half a message must not be sent.
+            buffer.truncate(start);
+            io::Error::other(error)
+        })
     }
 }
 
@@ -113,7 +232,7 @@ impl Wire {
     }
 
     /// The next message; `None` when the client has closed the connection. Cancel safe.
-    pub(crate) async fn next(&mut self) -> Option<Result<PgWireFrontendMessage, PgWireError>> {
+    pub(crate) async fn next(&mut self) -> Option<Result<Incoming, PgWireError>> {
         self.framed.next().await
     }
 

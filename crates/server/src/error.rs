@@ -5,7 +5,7 @@ use std::fmt;
 use forebay_admission::AdmissionError;
 use forebay_catalog::CatalogError;
 use forebay_engine::EngineError;
-use forebay_sql::ParseError;
+use forebay_sql::{ParseError, Parsed};
 
 /// How an error ends things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,14 +79,21 @@ impl Error {
         Self::new("42501", message)
     }
 
-    /// Places an engine error, which knows line and column within `statement`, in the text that
-    /// the client sent, where the statement begins after `before` characters.
-    pub(crate) fn located(error: EngineError, statement: &str, before: usize) -> Self {
-        let position = error
-            .position
-            .and_then(|p| character_index(statement, p.line, p.column));
+    /// Places an engine error about `parsed`, which knows line and column within the text that
+    /// the client sent, by counting the characters before it.
+    pub(crate) fn located(error: EngineError, parsed: &Parsed) -> Self {
+        let position = error.position.and_then(|p| {
+            let (first_line, first_column) = parsed.start;
+            let column = if p.line == first_line {
+                (p.column + 1).checked_sub(first_column)?
+            } else {
+                p.column
+            };
+            let line = (p.line + 1).checked_sub(first_line)?;
+            character_index(&parsed.text, line, column)
+        });
         Self {
-            position: position.map(|p| before + p + 1),
+            position: position.map(|p| parsed.position + p + 1),
             ..error.into()
         }
     }
@@ -96,7 +103,11 @@ impl Error {
 fn character_index(text: &str, line: u64, column: u64) -> Option<usize> {
     let line = usize::try_from(line).ok()?.checked_sub(1)?;
     let column = usize::try_from(column).ok()?.checked_sub(1)?;
-    let before: usize = text.split('\n').take(line).map(|l| l.chars().count() + 1).sum();
+    let before: usize = text
+        .split('\n')
+        .take(line)
+        .map(|l| l.chars().count() + 1)
+        .sum();
     let index = before + column;
     (index <= text.chars().count()).then_some(index)
 }

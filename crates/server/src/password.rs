@@ -77,20 +77,39 @@ pub(crate) fn valid_until(text: &str) -> Result<Option<String>> {
         return Ok(None);
     }
     let time = parse_time(text.trim()).ok_or_else(|| {
-        Error::new("22007", format!("invalid input syntax for type timestamp with time zone: \"{text}\""))
+        Error::new(
+            "22007",
+            format!("invalid input syntax for type timestamp with time zone: \"{text}\""),
+        )
     })?;
     Ok(Some(time.to_rfc3339()))
 }
 
 fn parse_time(text: &str) -> Option<DateTime<Utc>> {
-    const FORMATS: [&str; 3] = ["%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M%#z", "%Y-%m-%dT%H:%M:%S%.f%#z"];
-    const LOCAL_FORMATS: [&str; 3] = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S%.f"];
-    let zoned = FORMATS.iter().find_map(|f| DateTime::parse_from_str(text, f).ok());
+    const FORMATS: [&str; 3] = [
+        "%Y-%m-%d %H:%M:%S%.f%#z",
+        "%Y-%m-%d %H:%M%#z",
+        "%Y-%m-%dT%H:%M:%S%.f%#z",
+    ];
+    const LOCAL_FORMATS: [&str; 3] = [
+        "%Y-%m-%d %H:%M:%S%.f",
+        "%Y-%m-%d %H:%M",
+        "%Y-%m-%dT%H:%M:%S%.f",
+    ];
+    let zoned = FORMATS
+        .iter()
+        .find_map(|f| DateTime::parse_from_str(text, f).ok());
     if let Some(time) = zoned {
         return Some(time.to_utc());
     }
-    let local = LOCAL_FORMATS.iter().find_map(|f| NaiveDateTime::parse_from_str(text, f).ok());
-    let local = local.or_else(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0));
+    let local = LOCAL_FORMATS
+        .iter()
+        .find_map(|f| NaiveDateTime::parse_from_str(text, f).ok());
+    let local = local.or_else(|| {
+        NaiveDate::parse_from_str(text, "%Y-%m-%d")
+            .ok()?
+            .and_hms_opt(0, 0, 0)
+    });
     local.map(|time| time.and_utc())
 }
 
@@ -122,7 +141,10 @@ mod tests {
         let read = |text| valid_until(text).map_err(|e| e.sqlstate);
         let time = |text: &str| Ok(Some(text.to_owned()));
         assert_eq!(read("2001-01-01"), time("2001-01-01T00:00:00+00:00"));
-        assert_eq!(read("2030-05-01 12:00:00+02"), time("2030-05-01T10:00:00+00:00"));
+        assert_eq!(
+            read("2030-05-01 12:00:00+02"),
+            time("2030-05-01T10:00:00+00:00")
+        );
         assert_eq!(read("2030-05-01 12:00"), time("2030-05-01T12:00:00+00:00"));
         assert_eq!(read("infinity"), Ok(None));
         assert_eq!(read("soon"), Err("22007"));

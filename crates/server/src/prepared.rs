@@ -16,6 +16,7 @@ use crate::{Error, Result, Session};
 pub struct Prepared {
     parsed: Arc<Parsed>,
     declared: Vec<Option<DataType>>,
+    client_types: Vec<u32>,
     /// Resolved anew when the catalog or the settings have changed.
     logical: Mutex<Option<LogicalStatement>>,
     schema: Option<SchemaRef>,
@@ -39,6 +40,12 @@ impl Prepared {
     #[must_use]
     pub fn parameters(&self) -> &[Option<DataType>] {
         &self.parameters
+    }
+
+    /// The type ids that the client declared, kept for the front end that knows them.
+    #[must_use]
+    pub fn client_types(&self) -> &[u32] {
+        &self.client_types
     }
 
     pub(crate) fn declared(&self) -> &[Option<DataType>] {
@@ -91,7 +98,7 @@ fn plain_type(data_type: &DataType) -> DataType {
 
 impl Session {
     /// Prepares `parsed` under `name`; the empty name is replaced, others must be free.
-    /// `declared` are the parameter types that the client gave.
+    /// `declared` are the parameter types that the client gave, `client_types` their ids.
     ///
     /// # Errors
     /// A used name, or whatever resolving the statement reports.
@@ -100,6 +107,7 @@ impl Session {
         name: &str,
         parsed: Arc<Parsed>,
         declared: Vec<Option<DataType>>,
+        client_types: Vec<u32>,
     ) -> Result<Arc<Prepared>> {
         if !name.is_empty() && self.prepared.contains_key(name) {
             return Err(Error::new(
@@ -108,7 +116,9 @@ impl Session {
             ));
         }
         self.check_may_prepare(&parsed)?;
-        let logical = self.analyze(&parsed, &declared).await?;
+        let watch = self.watch_preparation(&parsed);
+        let logical = watch.over(self.analyze(&parsed, &declared)).await?;
+        drop(watch);
         let schema = self.schema_of(&parsed.statement, logical.as_ref()).await?;
         let parameters = match &logical {
             Some(logical) => logical.parameters().types().to_vec(),
@@ -117,6 +127,7 @@ impl Session {
         let prepared = Arc::new(Prepared {
             parsed,
             declared,
+            client_types,
             logical: Mutex::new(logical),
             schema,
             parameters,
@@ -197,12 +208,13 @@ impl Session {
             let types = self.server.inner.engine.on_query_runtime(work).await?;
             types.into_iter().map(Some).collect()
         };
-        self.prepare(name, Arc::new(parsed), declared).await?;
+        self.prepare(name, Arc::new(parsed), declared, Vec::new())
+            .await?;
         Ok(Answer::Done("PREPARE".to_owned()))
     }
 
     /// The request that `EXECUTE name (arguments)` stands for.
-    pub(crate) async fn executed(&mut self, name: &str, arguments: &[Expr]) -> Result<Request> {
+    pub(crate) fn executed(&self, name: &str, arguments: &[Expr]) -> Result<Request> {
         let prepared = Arc::clone(self.prepared(name)?);
         let expected = prepared.parameters().len();
         if arguments.len() != expected {
@@ -215,12 +227,29 @@ impl Session {
                 arguments.len()
             )));
         }
-        let values = self.argument_values(&prepared, arguments).await?;
+        if let Some(argument) = arguments.iter().find(|a| contains_query(a)) {
+            return Err(
+                Error::new("0A000", "cannot use subquery in EXECUTE parameter")
+                    .with_detail(format!("The parameter is: {argument}")),
+            );
+        }
         Ok(Request {
-            parsed: Arc::clone(prepared.parsed()),
-            prepared: Some(prepared),
-            values,
+            arguments: arguments.to_vec(),
+            prepared: Some(Arc::clone(&prepared)),
+            ..Request::plain(Arc::clone(prepared.parsed()))
         })
+    }
+
+    /// Works out the arguments of an `EXECUTE`.
+    pub(crate) async fn evaluate_arguments(&mut self, request: &mut Request) -> Result<()> {
+        let arguments = std::mem::take(&mut request.arguments);
+        if let Some(prepared) = &request.prepared
+            && !arguments.is_empty()
+        {
+            let prepared = Arc::clone(prepared);
+            request.values = self.argument_values(&prepared, &arguments).await?;
+        }
+        Ok(())
     }
 
     async fn argument_values(
@@ -228,9 +257,6 @@ impl Session {
         prepared: &Prepared,
         arguments: &[Expr],
     ) -> Result<Vec<ScalarValue>> {
-        if arguments.is_empty() {
-            return Ok(Vec::new());
-        }
         let texts: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let vantage = self.vantage()?;
         let engine = self.server.inner.engine.clone();
@@ -246,6 +272,21 @@ impl Session {
             })
             .collect()
     }
+}
+
+/// Whether an expression contains a query.
+fn contains_query(expr: &Expr) -> bool {
+    use datafusion::sql::sqlparser::ast::{Query, Visit, Visitor};
+    use std::ops::ControlFlow;
+    struct FindQuery;
+    impl Visitor for FindQuery {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+    }
+    expr.visit(&mut FindQuery).is_break()
 }
 
 /// A schema of text columns.

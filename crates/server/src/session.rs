@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::scalar::ScalarValue;
 use forebay_catalog::{Role, Snapshot};
 use forebay_engine::{SessionFacts, Vantage};
@@ -65,6 +66,7 @@ pub struct Session {
     pub(crate) prepared: HashMap<String, Arc<Prepared>>,
     pub(crate) vantages: Vantages,
     notices: Vec<Notice>,
+    transaction_serial: u64,
     /// Values of reported settings that the client knows.
     told: HashMap<&'static str, String>,
 }
@@ -94,6 +96,7 @@ impl Session {
             prepared: HashMap::new(),
             vantages: Vantages::default(),
             notices: Vec::new(),
+            transaction_serial: 0,
             told: HashMap::new(),
         };
         session.adopt_settings(role, request)?;
@@ -160,12 +163,7 @@ impl Session {
     /// # Errors
     /// Whatever goes wrong with it. The front end reports the error through [`Session::fail`].
     pub async fn execute(&mut self, parsed: &Arc<Parsed>) -> Result<Response> {
-        self.run(Request {
-            parsed: Arc::clone(parsed),
-            prepared: None,
-            values: Vec::new(),
-        })
-        .await
+        self.run(Request::plain(Arc::clone(parsed))).await
     }
 
     /// Runs a prepared statement with `values` for its parameters.
@@ -178,9 +176,9 @@ impl Session {
         values: Vec<ScalarValue>,
     ) -> Result<Response> {
         self.run(Request {
-            parsed: Arc::clone(prepared.parsed()),
             prepared: Some(Arc::clone(prepared)),
             values,
+            ..Request::plain(Arc::clone(prepared.parsed()))
         })
         .await
     }
@@ -218,6 +216,7 @@ impl Session {
     }
 
     pub(crate) async fn commit(&mut self, open: Box<Open>) -> Result<()> {
+        self.transaction_serial += 1;
         let before = open.settings_before().clone();
         let result = open.commit(&self.server.inner.catalog).await;
         match result {
@@ -235,6 +234,7 @@ impl Session {
     }
 
     pub(crate) fn roll_back(&mut self, open: Box<Open>) {
+        self.transaction_serial += 1;
         self.cursors.roll_back();
         open.roll_back(&mut self.settings);
         self.state_superuser();
@@ -398,6 +398,34 @@ impl Session {
         self.transaction
             .open_mut()
             .expect("a running statement has a transaction")
+    }
+
+    /// Shows a statement that is being prepared.
+    pub(crate) fn show_preparation(&self, text: &Arc<str>) {
+        self.show_activity(Activity::Active, None);
+        let mut status = self.handle.status.lock();
+        status.query = Arc::clone(text);
+        status.query_start = Some(Utc::now());
+    }
+
+    /// Counts transactions: what belongs to one is gone when the number has changed.
+    #[must_use]
+    pub fn transaction_serial(&self) -> u64 {
+        self.transaction_serial
+    }
+
+    /// Waits until the session is to end at once. Cancel safe.
+    pub fn terminated(&self) -> impl Future<Output = ()> + use<> {
+        let termination = Arc::clone(&self.handle.termination);
+        async move {
+            termination.interrupted().await;
+        }
+    }
+
+    /// The columns of the SQL cursor `name`, if it is open.
+    #[must_use]
+    pub fn cursor_schema(&self, name: &str) -> Option<&SchemaRef> {
+        self.cursors.get(name).ok().map(|rows| rows.schema())
     }
 
     /// Brings `pg_stat_activity` up to date.

@@ -76,6 +76,16 @@ impl SessionHandle {
         *self.running.lock() = statement;
     }
 
+    /// As [`SessionHandle::set_running`], unless something runs already; answers whether not.
+    pub(crate) fn set_running_if_idle(&self, statement: &Arc<Interruptor>) -> bool {
+        let mut running = self.running.lock();
+        let idle = running.is_none();
+        if idle {
+            *running = Some(Arc::clone(statement));
+        }
+        idle
+    }
+
     /// Takes `statement` back from where a cancel would find it; another one stays.
     pub(crate) fn clear_running(&self, statement: &Arc<Interruptor>) {
         let mut running = self.running.lock();

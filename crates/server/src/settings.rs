@@ -374,7 +374,11 @@ impl Settings {
     /// Opens the current transaction for reading only, or for changes as well.
     pub(crate) fn set_read_only(&mut self, read_only: bool) {
         let value = if read_only { "on" } else { "off" };
-        self.put(TRANSACTION_READ_ONLY.to_owned(), Some(value.to_owned()), true);
+        self.put(
+            TRANSACTION_READ_ONLY.to_owned(),
+            Some(value.to_owned()),
+            true,
+        );
     }
 
     /// Takes back what `SET LOCAL` did: the transaction has ended.

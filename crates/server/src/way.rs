@@ -26,17 +26,31 @@ pub(crate) struct Request {
     pub(crate) parsed: Arc<Parsed>,
     pub(crate) prepared: Option<Arc<Prepared>>,
     pub(crate) values: Vec<ScalarValue>,
+    /// Arguments of `EXECUTE` that become `values` once the statement is registered.
+    pub(crate) arguments: Vec<forebay_sql::Expr>,
+}
+
+impl Request {
+    /// A statement without parameters.
+    pub(crate) fn plain(parsed: Arc<Parsed>) -> Self {
+        Self {
+            parsed,
+            prepared: None,
+            values: Vec::new(),
+            arguments: Vec::new(),
+        }
+    }
 }
 
 impl Session {
     /// Runs one statement, from its text to its first row.
     pub(crate) async fn run(&mut self, request: Request) -> Result<Response> {
         let text = Arc::clone(&request.parsed.text);
-        let request = self.resolve_execute(request).await?;
+        let mut request = self.resolve_execute(request)?;
         let class = request.parsed.statement.classify(); // 1. parsed by the front end; classified
         self.check_transaction_state(&class)?;
         let mut running = self.register(&text, &class); // 2. visible from here on
-        let outcome = self.admitted(&request, &class, &mut running).await;
+        let outcome = self.admitted(&mut request, &class, &mut running).await;
         match outcome {
             Ok(Answer::Stream(plan, finish)) => self.start(plan, running, finish), // 7
             Ok(Answer::Ready(finish)) => finish(running),
@@ -54,13 +68,15 @@ impl Session {
     /// Steps 3 to 6 of a statement with a plan; all that another one needs.
     async fn admitted(
         &mut self,
-        request: &Request,
+        request: &mut Request,
         class: &Class,
         running: &mut Running,
     ) -> Result<Answer> {
         let guard = running.watch();
-        let statement = &request.parsed.statement;
         self.open_transaction();
+        guard.over(self.evaluate_arguments(request)).await?;
+        let request = &*request;
+        let statement = &request.parsed.statement;
         let slot = guard.over(self.slot(class)).await?; // 3. before any lock or name
         guard.over(self.lock(class)).await?; // 4. all at once
         let Some(shape) = shape(statement)? else {
@@ -83,12 +99,12 @@ impl Session {
     }
 
     /// `EXECUTE name` is classified, admitted and planned as the statement that it names.
-    async fn resolve_execute(&mut self, request: Request) -> Result<Request> {
+    fn resolve_execute(&self, request: Request) -> Result<Request> {
         let Statement::Execute { name, params } = &request.parsed.statement else {
             return Ok(request);
         };
         self.check_transaction_state(&request.parsed.statement.classify())?;
-        self.executed(name, params).await
+        self.executed(name, params)
     }
 
     /// Refuses what the state of the transaction does not allow.
@@ -304,7 +320,7 @@ impl Session {
 }
 
 fn located(error: forebay_engine::EngineError, parsed: &Parsed) -> Error {
-    Error::located(error, &parsed.text, parsed.position)
+    Error::located(error, parsed)
 }
 
 /// What the steps before running lead to.
@@ -565,7 +581,38 @@ impl Watch {
     }
 }
 
+/// A preparation that can be cancelled and times out like a statement.
+pub(crate) struct Preparation(Watch);
+
+impl Preparation {
+    /// Runs `work` until it is done or interrupted.
+    pub(crate) async fn over<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.0.over(work).await
+    }
+}
+
+impl Drop for Preparation {
+    fn drop(&mut self) {
+        self.0.handle.clear_running(&self.0.interruptor);
+    }
+}
+
 impl Session {
+    /// Watches over the resolving of a statement that is being prepared. Inside a statement
+    /// (SQL's `PREPARE`) that statement's own watch stays the one that a cancel finds.
+    pub(crate) fn watch_preparation(&self, parsed: &Parsed) -> Preparation {
+        let interruptor = Interruptor::new();
+        if self.handle.set_running_if_idle(&interruptor) {
+            self.show_preparation(&parsed.text);
+        }
+        let timeout = self.settings.timeout("statement_timeout");
+        Preparation(Watch {
+            handle: Arc::clone(&self.handle),
+            interruptor,
+            deadline: timeout.map(|t| Instant::now() + t),
+        })
+    }
+
     pub(crate) fn vantage(&mut self) -> Result<Vantage> {
         let snapshot = self.snapshot();
         let start = self

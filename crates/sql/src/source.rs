@@ -6,9 +6,9 @@ use sqlparser::tokenizer::Location;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark {
     /// Line, counting from 1.
-    line: u64,
+    pub line: u64,
     /// Character in the line, counting from 1.
-    column: u64,
+    pub column: u64,
     /// Bytes before this place.
     pub byte: usize,
     /// Characters before this place.

@@ -14,6 +14,9 @@ pub struct Parsed {
     pub text: Arc<str>,
     /// How many characters of the whole query string come before [`Parsed::text`].
     pub position: usize,
+    /// Line and column, both from 1, at which [`Parsed::text`] begins in the whole query string.
+    /// Places in the statement's tree are counted in the same way.
+    pub start: (u64, u64),
     /// What it says.
     pub statement: Statement,
 }

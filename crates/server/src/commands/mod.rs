@@ -20,7 +20,7 @@ impl Session {
     /// Carries out a statement that has no plan.
     pub(crate) async fn command(&mut self, request: &Request) -> Result<Answer> {
         match &request.parsed.statement {
-            Statement::Begin { read_only } => Ok(self.begin(*read_only)),
+            Statement::Begin { read_only } => Ok(self.begin(*read_only, &request.parsed.text)),
             Statement::Commit { chain } => self.commit_block(*chain).await,
             Statement::Rollback { chain } => self.roll_back_block(*chain),
             Statement::Savepoint(name) => Ok(self.savepoint(name)),

@@ -153,7 +153,11 @@ impl Session {
 }
 
 fn stored_validity(options: &RoleOptions) -> Result<Option<Option<String>>> {
-    options.valid_until.as_deref().map(password::valid_until).transpose()
+    options
+        .valid_until
+        .as_deref()
+        .map(password::valid_until)
+        .transpose()
 }
 
 fn stored_password(options: &RoleOptions) -> Result<Option<Option<String>>> {

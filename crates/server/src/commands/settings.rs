@@ -77,7 +77,8 @@ impl Session {
         if let Some(read_only) = read_only {
             let value = [if read_only { "on" } else { "off" }.to_owned()];
             if session {
-                self.settings.set("default_transaction_read_only", &value, false)?;
+                self.settings
+                    .set("default_transaction_read_only", &value, false)?;
             } else {
                 self.settings.set(TRANSACTION_READ_ONLY, &value, true)?;
             }

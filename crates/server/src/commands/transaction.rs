@@ -7,7 +7,8 @@ use crate::{Error, Result, Session};
 use super::names::find_relation;
 
 impl Session {
-    pub(super) fn begin(&mut self, read_only: Option<bool>) -> Answer {
+    /// The tag repeats which of its two names the client used.
+    pub(super) fn begin(&mut self, read_only: Option<bool>, text: &str) -> Answer {
         self.transaction = match std::mem::take(&mut self.transaction) {
             Transaction::Implicit(open) => Transaction::Block(open),
             other => {
@@ -22,7 +23,11 @@ impl Session {
         if let Some(read_only) = read_only {
             self.settings.set_read_only(read_only);
         }
-        Answer::Done("BEGIN".to_owned())
+        let start = text
+            .get(..5)
+            .is_some_and(|word| word.eq_ignore_ascii_case("start"));
+        let tag = if start { "START TRANSACTION" } else { "BEGIN" };
+        Answer::Done(tag.to_owned())
     }
 
     pub(super) async fn commit_block(&mut self, chain: bool) -> Result<Answer> {

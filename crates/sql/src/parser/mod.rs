@@ -60,6 +60,7 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, ParseError> {
             Ok(Parsed {
                 text: text[start.byte..end.byte].trim_end().into(),
                 position: start.chars,
+                start: (start.line, start.column),
                 statement,
             })
         })
@@ -142,6 +143,7 @@ impl StatementParser<'_> {
         Ok(Box::new(Parsed {
             text: self.text_from(start).into(),
             position: start.chars,
+            start: (start.line, start.column),
             statement: Statement::Plan(statement),
         }))
     }
