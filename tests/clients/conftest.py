@@ -92,7 +92,7 @@ def program(server: Server) -> Callable[..., subprocess.CompletedProcess[str]]:
             capture_output=True,
             check=False,
             text=True,
-            timeout=PATIENCE_S * 5,
+            timeout=PATIENCE_S * 10,
             **options,
         )
 

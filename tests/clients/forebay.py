@@ -21,7 +21,7 @@ TPCH_TABLES = ["customer", "lineitem", "nation", "orders", "part", "partsupp", "
 TPCH_QUERIES = [f"q{number:02}" for number in range(1, 23)]
 
 # Longer than anything takes that is going to happen at all.
-PATIENCE_S = 120
+PATIENCE_S = 60
 
 
 def wait_until(condition: Callable[[], object], what: str):

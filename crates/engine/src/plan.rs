@@ -156,7 +156,7 @@ impl Engine {
     ) -> Result<LogicalStatement, EngineError> {
         let statement = parameters::with_declared_types(statement, declared);
         let names = rewrite::column_names(&statement);
-        let statement = rewrite::for_datafusion(statement, text);
+        let statement = rewrite::for_datafusion(statement, text)?;
         let state = self.borrow_state(vantage);
         let plan = state.statement_to_plan(statement).await?;
         refuse_ddl(&plan)?;
@@ -193,7 +193,7 @@ impl Engine {
     ) -> Result<LogicalPlan, EngineError> {
         let statement = parse_one(&view.query)?;
         let names = rewrite::column_names(&statement);
-        let statement = rewrite::for_datafusion(statement, Some(&view.query));
+        let statement = rewrite::for_datafusion(statement, Some(&view.query))?;
         let state = self.borrow_state(vantage);
         let plan = state.statement_to_plan(statement).await?;
         rename(plan, &names, &view.columns)

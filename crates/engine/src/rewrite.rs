@@ -1,14 +1,13 @@
 //! PostgreSQL's ways of writing, in DataFusion's words.
 
+mod syntax;
+
 use std::collections::HashSet;
-use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, Query, Select, SelectItem, SetExpr, Statement as SqlStatement,
-    visit_expressions_mut,
+    Expr, Function, Ident, ObjectName, Query, SelectItem, SetExpr, Statement as SqlStatement,
 };
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use datafusion_pg_catalog::sql::rules::{
@@ -16,6 +15,8 @@ use datafusion_pg_catalog::sql::rules::{
     RewritePgCatalogOperator, RewriteRegCastToSubquery, SqlStatementRewriteRule,
     StripCallableQualifier, StripCollate,
 };
+
+use crate::EngineError;
 
 static CATALOG_QUERIES: LazyLock<PostgresCompatibilityParser> =
     LazyLock::new(PostgresCompatibilityParser::new);
@@ -36,19 +37,28 @@ static RULES: LazyLock<Vec<Box<dyn SqlStatementRewriteRule>>> = LazyLock::new(||
 
 /// Rewrites `statement` so that DataFusion understands it. `text` is its source where the
 /// statement is what the client sent: known queries of known tools are recognised by it.
-pub(crate) fn for_datafusion(statement: Statement, text: Option<&str>) -> Statement {
+///
+/// # Errors
+/// For what DataFusion would answer wrongly.
+pub(crate) fn for_datafusion(
+    statement: Statement,
+    text: Option<&str>,
+) -> Result<Statement, EngineError> {
     let Statement::Statement(mut inner) = statement else {
-        return statement;
+        return Ok(statement);
     };
-    if let SqlStatement::Query(query) = inner.as_mut() {
+    let mut rewritten = match catalog_query(&inner, text) {
+        Some(rewritten) => rewritten,
+        None => {
+            syntax::rewrite(&mut inner)?;
+            RULES.iter().fold(*inner, |s, rule| rule.rewrite(s))
+        }
+    };
+    if let SqlStatement::Query(query) = &mut rewritten {
         tell_apart_equal_columns(query);
     }
-    let text = text.filter(|_| !array_subqueries(&mut inner));
-    let rewritten = match catalog_query(&inner, text) {
-        Some(rewritten) => rewritten,
-        None => RULES.iter().fold(*inner, |s, rule| rule.rewrite(s)),
-    };
-    Statement::Statement(Box::new(rewritten))
+    syntax::array_subqueries(&mut rewritten);
+    Ok(Statement::Statement(Box::new(rewritten)))
 }
 
 /// The rewritten form of a query of the system catalogs.
@@ -77,7 +87,7 @@ fn tell_apart_equal_columns(query: &mut Query) {
     for (i, item) in select.projection.iter_mut().enumerate() {
         let unique = Ident::with_quote('"', format!("\u{1}{i}"));
         match item {
-            SelectItem::UnnamedExpr(expr) if !seen.insert(expr.to_string()) => {
+            SelectItem::UnnamedExpr(expr) if !seen.insert(datafusion_name(expr)) => {
                 *item = SelectItem::ExprWithAlias {
                     expr: expr.clone(),
                     alias: unique,
@@ -91,85 +101,18 @@ fn tell_apart_equal_columns(query: &mut Query) {
     }
 }
 
-/// `ARRAY(SELECT x …)` is the aggregate `array_agg` of its only column. Answers whether there
-/// was any.
-fn array_subqueries(statement: &mut SqlStatement) -> bool {
-    let mut found = false;
-    let _ = visit_expressions_mut(statement, |expr| {
-        if let Expr::Function(function) = expr
-            && last_part(&function.name).as_deref() == Some("array")
-            && let FunctionArguments::Subquery(query) = &function.args
-            && let Some(aggregate) = aggregated(query)
-        {
-            *expr = Expr::Subquery(Box::new(aggregate));
-            found = true;
+/// What two expressions have in common that DataFusion gives the same name: it leaves out
+/// parentheses and casts.
+fn datafusion_name(expr: &Expr) -> String {
+    match expr {
+        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => datafusion_name(inner),
+        Expr::BinaryOp { left, op, right } => {
+            format!("{} {op} {}", datafusion_name(left), datafusion_name(right))
         }
-        ControlFlow::<()>::Continue(())
-    });
-    found
-}
-
-/// The query with its only column aggregated into an array, in the order that it asks for.
-fn aggregated(query: &Query) -> Option<Query> {
-    let SetExpr::Select(select) = query.body.as_ref() else {
-        return None;
-    };
-    let [SelectItem::UnnamedExpr(column) | SelectItem::ExprWithAlias { expr: column, .. }] =
-        select.projection.as_slice()
-    else {
-        return None;
-    };
-    // A limit would apply to the aggregate's one row instead of the rows that go into it.
-    if query.limit_clause.is_some() || query.fetch.is_some() || select.distinct.is_some() {
-        return None;
+        Expr::UnaryOp { op, expr } => format!("{op} {}", datafusion_name(expr)),
+        Expr::Value(value) => value.value.to_string(),
+        other => other.to_string(),
     }
-    let mut aggregate = query.clone();
-    let order_by = order_of(&mut aggregate, column);
-    aggregate.body = Box::new(SetExpr::Select(Box::new(Select {
-        projection: vec![SelectItem::UnnamedExpr(array_agg(column.clone(), order_by))],
-        ..(**select).clone()
-    })));
-    Some(aggregate)
-}
-
-/// Takes the query's order away, for the aggregate. `ORDER BY 1` means the column itself.
-fn order_of(query: &mut Query, column: &Expr) -> Vec<datafusion::sql::sqlparser::ast::OrderByExpr> {
-    use datafusion::sql::sqlparser::ast::{OrderByKind, Value};
-    let kind = query.order_by.take().map(|order| order.kind);
-    let Some(OrderByKind::Expressions(mut order)) = kind else {
-        return Vec::new();
-    };
-    for item in &mut order {
-        if let Expr::Value(value) = &item.expr
-            && matches!(value.value, Value::Number(..))
-        {
-            item.expr = column.clone();
-        }
-    }
-    order
-}
-
-fn array_agg(column: Expr, order_by: Vec<datafusion::sql::sqlparser::ast::OrderByExpr>) -> Expr {
-    use datafusion::sql::sqlparser::ast::FunctionArgumentClause;
-    let clauses = if order_by.is_empty() {
-        Vec::new()
-    } else {
-        vec![FunctionArgumentClause::OrderBy(order_by)]
-    };
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new("array_agg")]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args: vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(column))],
-            clauses,
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
 
 fn names_system_catalog(text: &str) -> bool {
@@ -260,6 +203,7 @@ fn expression_name(expr: &Expr) -> Option<String> {
     }
 }
 
+/// The last part of a name, folded to lower case unless it is quoted.
 fn last_part(name: &ObjectName) -> Option<String> {
     let ident = name.0.last()?.as_ident()?;
     expression_name(&Expr::Identifier(ident.clone()))
