@@ -48,6 +48,8 @@ impl EngineConfig {
         // `1.5` is numeric in PostgreSQL; as a float, `0.06 + 0.01` would miss 0.07.
         options.sql_parser.parse_float_as_decimal = true;
         options.sql_parser.collect_spans = true;
+        // Makes `now()` a time with time zone.
+        options.execution.time_zone = Some("+00:00".to_owned());
         options.execution.parquet.pushdown_filters = false;
         config
     }

@@ -239,7 +239,7 @@ fn from_arrow_ref(error: &ArrowError) -> EngineError {
             EngineError::new("22003", "value out of range").with_detail(first_line(text))
         }
         ArrowError::CastError(text) => from_cast(text),
-        ArrowError::ParseError(text) => EngineError::new("22P02", first_line(text)),
+        ArrowError::ParseError(text) => from_time(first_line(text)),
         ArrowError::ComputeError(text) | ArrowError::InvalidArgumentError(text) => {
             from_execution(text)
         }
@@ -275,7 +275,25 @@ fn from_cast(text: &str) -> EngineError {
     {
         return EngineError::new("22003", line);
     }
-    EngineError::new("22P02", line)
+    from_time(line)
+}
+
+/// Dates and times that cannot be read: 22008 when a field is out of its range, else 22007.
+fn from_time(line: String) -> EngineError {
+    let quoted = line.split('\'').nth(1).map(ToOwned::to_owned);
+    match quoted {
+        Some(text) if line.starts_with("Error parsing timestamp") => {
+            let looks_right = text.starts_with(|c: char| c.is_ascii_digit()) && text.contains('-');
+            if looks_right {
+                let message = format!("date/time field value out of range: \"{text}\"");
+                EngineError::new("22008", message)
+            } else {
+                let message = format!("invalid input syntax for type timestamp: \"{text}\"");
+                EngineError::new("22007", message)
+            }
+        }
+        _ => EngineError::new("22P02", line),
+    }
 }
 
 /// PostgreSQL's name of an Arrow type's name; the Arrow name where there is none.
@@ -349,6 +367,21 @@ fn unknown_column(field: &Column, valid: &[Column]) -> EngineError {
         Some(relation) => format!("{}.{}", relation.table(), field.name),
         None => format!("\"{}\"", field.name),
     };
+    if let Some(relation) = &field.relation
+        && !valid.iter().any(|c| {
+            c.relation
+                .as_ref()
+                .is_some_and(|r| r.table() == relation.table())
+        })
+    {
+        return EngineError::new(
+            "42P01",
+            format!(
+                "missing FROM-clause entry for table \"{}\"",
+                relation.table()
+            ),
+        );
+    }
     let error = EngineError::new("42703", format!("column {name} does not exist"));
     let nearest = valid
         .iter()
@@ -421,7 +454,11 @@ fn from_plan(text: &str) -> EngineError {
 }
 
 fn plan_sqlstate(line: &str) -> &'static str {
-    const TEXTS: [(&str, &str); 12] = [
+    const TEXTS: [(&str, &str); 16] = [
+        ("ggregate functions are not allowed in the WHERE", "42803"),
+        ("Invalid aggregate", "42803"),
+        ("different number of columns", "42601"),
+        ("must have the same number of columns", "42601"),
         ("must appear in the GROUP BY", "42803"),
         ("must be in GROUP BY", "42803"),
         ("must be part of GROUP BY", "42803"),

@@ -33,7 +33,7 @@ pub use explain::ExplainOptions;
 pub use files::{DiscoveredTable, discover};
 pub use parameters::ParameterTypes;
 pub use plan::{LogicalStatement, Plan, ResultStream};
-pub use system::{Backend, BackendControl, SettingRow};
+pub use system::{Backend, BackendControl, CursorRow, SettingRow};
 pub use vantage::{SessionFacts, Vantage};
 
 use std::sync::Arc;

@@ -78,7 +78,7 @@ fn catalog_query(statement: &SqlStatement, text: Option<&str>) -> Option<SqlStat
 }
 
 /// `SELECT 1, 1` has two columns of one name, which DataFusion refuses. They get names of their
-/// own; the client sees those of [`column_names`].
+/// own, and so does every column with a query in it, which are all called alike; the client sees those of [`column_names`].
 fn tell_apart_equal_columns(query: &mut Query) {
     let SetExpr::Select(select) = query.body.as_mut() else {
         return;
@@ -87,7 +87,9 @@ fn tell_apart_equal_columns(query: &mut Query) {
     for (i, item) in select.projection.iter_mut().enumerate() {
         let unique = Ident::with_quote('"', format!("\u{1}{i}"));
         match item {
-            SelectItem::UnnamedExpr(expr) if !seen.insert(datafusion_name(expr)) => {
+            SelectItem::UnnamedExpr(expr)
+                if !seen.insert(datafusion_name(expr)) || syntax::contains_query(expr) =>
+            {
                 *item = SelectItem::ExprWithAlias {
                     expr: expr.clone(),
                     alias: unique,
@@ -111,6 +113,7 @@ fn datafusion_name(expr: &Expr) -> String {
         }
         Expr::UnaryOp { op, expr } => format!("{op} {}", datafusion_name(expr)),
         Expr::Value(value) => value.value.to_string(),
+        Expr::TypedString(typed) => typed.value.value.to_string(),
         other => other.to_string(),
     }
 }

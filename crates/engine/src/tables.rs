@@ -1,12 +1,14 @@
 //! Table providers, made once per definition.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use datafusion::catalog::{TableProvider, TableProviderFactory};
 use datafusion::datasource::ViewTable;
 use datafusion::datasource::listing_table_factory::ListingTableFactory;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
+use datafusion::parquet::file::reader::SerializedFileReader;
 use forebay_catalog::{
     NewRelation, Relation, RelationDefinition, Snapshot, TableDefinition, ViewDefinition,
 };
@@ -181,7 +183,7 @@ async fn table_provider(
     let provider = ListingTableFactory::new()
         .create(&*state, &command)
         .await
-        .map_err(|e| in_table(relation, table, e.into()))?;
+        .map_err(|e| in_table(relation, table, name_bad_footer(table, e.into())))?;
     if provider.schema().fields().is_empty() {
         return Err(EngineError::new(
             "58P01",
@@ -194,6 +196,26 @@ async fn table_provider(
         ));
     }
     Ok(provider)
+}
+
+/// Names the file whose footer cannot be read. Readers do not, so the files of the folder are
+/// opened one after another.
+fn name_bad_footer(table: &TableDefinition, error: EngineError) -> EngineError {
+    if !error.is_bad_data() || table.format != "PARQUET" {
+        return error;
+    }
+    let mut folders = vec![PathBuf::from(&table.location)];
+    while let Some(path) = folders.pop() {
+        if let Ok(entries) = std::fs::read_dir(&path) {
+            folders.extend(entries.filter_map(|e| Some(e.ok()?.path())));
+        } else if let Ok(file) = std::fs::File::open(&path)
+            && let Err(reason) = SerializedFileReader::new(file)
+        {
+            let message = format!("could not read file \"{}\": {reason}", path.display());
+            return EngineError::new(error.sqlstate, message);
+        }
+    }
+    error
 }
 
 fn in_table(relation: &Relation, table: &TableDefinition, mut error: EngineError) -> EngineError {

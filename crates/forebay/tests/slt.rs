@@ -5,11 +5,15 @@
 //!
 //! Cells are separated by ` | `, NULL is `NULL`, an empty text `(empty)`. Errors are matched as
 //! `SQLSTATE: message`. `onlyif forebay` marks what PostgreSQL has not, or does otherwise.
+//! Where Forebay does not answer as PostgreSQL, the file holds both answers, under a comment
+//! `# differs from PostgreSQL`. `FOREBAY_SLT_RECORD=1` brings these pairs up to date in the files:
+//! look at what it changed, then say why in the comment.
 //!
 //! With `FOREBAY_SLT_POSTGRES="host=… user=…"` the same files run against a real PostgreSQL
 //! server, which is how to tell who is wrong. They make and drop databases and roles there.
 
 mod common;
+mod record;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -82,6 +86,18 @@ fn every_file_is_run() {
     assert_eq!(found, FILES);
 }
 
+/// Whoever reads PostgreSQL's answer finds Forebay's below.
+#[test]
+fn differences_are_pairs() {
+    let paths = FILES.iter().map(|name| path_of(name));
+    let wrong: Vec<String> = paths.flat_map(|path| record::misshapen(&path)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn path_of(name: &str) -> PathBuf {
+    folder().join(format!("{name}.slt"))
+}
+
 async fn run(name: &str) {
     let target = Target::start(name).await;
     let config = target.config.clone();
@@ -94,7 +110,14 @@ async fn run(name: &str) {
         }
     });
     runner.with_validator(same_rows);
-    let path = folder().join(format!("{name}.slt"));
+    let path = path_of(name);
+    if std::env::var_os("FOREBAY_SLT_RECORD").is_some() {
+        assert_eq!(engine, "forebay", "only Forebay's answers are recorded");
+        let changes = record::record(&mut runner, &path).await;
+        runner.shutdown_async().await;
+        eprintln!("{name}.slt: {changes}");
+        return target.stop().await;
+    }
     let records = sqllogictest::parse_file::<DefaultColumnType>(&path)
         .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut failures = Vec::new();
@@ -252,16 +275,18 @@ fn cell(value: Option<&str>) -> String {
         Some(text) => text
             .replace('\\', "\\\\")
             .replace('\n', "\\n")
-            .replace('\t', "\\t"),
+            .replace('\t', "\\t")
+            .replace('\0', "\\0"),
     }
 }
 
 /// Rows must agree to the letter; only blanks at the end of a line do not count, because editors
 /// remove them.
 fn same_rows(_: Normalizer, actual: &[Vec<String>], expected: &[String]) -> bool {
-    let actual = actual.iter().map(|row| row.join(" | "));
-    let trimmed = |line: &str| line.trim_end().to_owned();
-    actual
-        .map(|line| trimmed(&line))
-        .eq(expected.iter().map(|line| trimmed(line)))
+    let actual = actual.iter().map(|row| line(row));
+    actual.eq(expected.iter().map(|line| line.trim_end()))
+}
+
+fn line(row: &[String]) -> String {
+    row.join(" | ").trim_end().to_owned()
 }

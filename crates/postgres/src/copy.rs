@@ -2,6 +2,7 @@
 
 use arrow_pg::encoder::{Encoder, encode_value};
 use bytes::{BufMut, BytesMut};
+use datafusion::arrow::array::Array;
 use datafusion::arrow::record_batch::RecordBatch;
 use forebay_server::{CopyFormat, CopyOut, Error};
 use pgwire::api::results::FieldInfo;
@@ -67,7 +68,11 @@ impl LineWriter<'_> {
     fn row(&mut self, encoder: &RowEncoder, batch: &RecordBatch, row: usize) -> Result<(), Error> {
         let columns = batch.columns().iter().zip(encoder.schema().fields());
         for ((column, field), info) in columns.zip(encoder.fields()) {
-            encode_value(self, column, row, field, info).map_err(value_error)?;
+            if column.is_null(row) {
+                self.null();
+            } else {
+                encode_value(self, column, row, field, info).map_err(value_error)?;
+            }
         }
         Ok(())
     }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use arrow_pg::datatypes::field_into_pg_type;
 use arrow_pg::encoder::{Encoder, encode_value};
 use bytes::{BufMut, BytesMut};
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::array::Array;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use forebay_server::{Error, Rows, Session};
+use pgwire::api::Type;
 use pgwire::api::portal::Format;
 use pgwire::api::results::{FieldFormat, FieldInfo};
 use pgwire::error::{PgWireError, PgWireResult};
@@ -63,7 +65,11 @@ impl RowEncoder {
         let options = Arc::new(format_options(session));
         let mut fields = Vec::with_capacity(schema.fields().len());
         for (i, field) in schema.fields().iter().enumerate() {
-            let pg_type = field_into_pg_type(field).map_err(value_error)?;
+            // A column of nothing but untyped NULLs is text, as in PostgreSQL.
+            let pg_type = match field_into_pg_type(field).map_err(value_error)? {
+                Type::UNKNOWN => Type::TEXT,
+                other => other,
+            };
             let info = FieldInfo::new(
                 field.name().clone(),
                 None,
@@ -71,6 +77,7 @@ impl RowEncoder {
                 pg_type,
                 format.format_for(i),
             );
+            let info = info.with_type_modifier(type_modifier(field.data_type()));
             fields.push(info.with_format_options(Arc::clone(&options)));
         }
         Ok(Self {
@@ -104,6 +111,10 @@ impl RowEncoder {
             .zip(self.schema.fields())
             .zip(&self.fields)
         {
+            if column.is_null(row) {
+                writer.buffer.put_i32(-1);
+                continue;
+            }
             if let Err(error) = encode_value(&mut writer, column, row, field, info) {
                 writer.buffer.truncate(start);
                 return Err(value_error(error));
@@ -116,6 +127,18 @@ impl RowEncoder {
         }
         patch_length(buffer, start + 1, length);
         Ok(())
+    }
+}
+
+/// Precision and scale of a numeric in PostgreSQL's packed form; -1 where there is none.
+fn type_modifier(data_type: &DataType) -> i32 {
+    /// `VARHDRSZ`, which PostgreSQL adds to every type modifier.
+    const HEADER: i32 = 4;
+    match data_type {
+        DataType::Decimal128(precision, scale) if *scale >= 0 => {
+            (i32::from(*precision) << 16) + i32::from(*scale) + HEADER
+        }
+        _ => -1,
     }
 }
 

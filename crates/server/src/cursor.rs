@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
+use forebay_engine::CursorRow;
 use forebay_sql::FetchDirection;
 use tokio::sync::Mutex;
 
 use crate::rows::Rows;
+use crate::sessions::SessionHandle;
 use crate::{Error, Result};
 
 /// The rows of a cursor, shared between the cursor and the `FETCH` that reads them.
@@ -49,6 +52,8 @@ impl CursorRows {
 #[derive(Debug)]
 struct Cursor {
     rows: Arc<CursorRows>,
+    statement: Arc<str>,
+    declared: DateTime<Utc>,
     hold: bool,
     /// Whether the transaction that declared it has committed.
     committed: bool,
@@ -57,12 +62,43 @@ struct Cursor {
 }
 
 /// The open cursors of a session.
-#[derive(Debug, Default)]
-pub(crate) struct Cursors(BTreeMap<String, Cursor>);
+#[derive(Debug)]
+pub(crate) struct Cursors {
+    open: BTreeMap<String, Cursor>,
+    /// Where others see them.
+    handle: Arc<SessionHandle>,
+}
+
+/// A cursor that is about to be declared.
+pub(crate) struct Declaration {
+    pub(crate) name: String,
+    /// The `DECLARE` statement.
+    pub(crate) statement: Arc<str>,
+    pub(crate) hold: bool,
+    /// Savepoints that are open.
+    pub(crate) depth: usize,
+}
 
 impl Cursors {
+    pub(crate) fn new(handle: Arc<SessionHandle>) -> Self {
+        Self {
+            open: BTreeMap::new(),
+            handle,
+        }
+    }
+
+    fn publish(&self) {
+        let rows = self.open.iter().map(|(name, cursor)| CursorRow {
+            name: name.clone(),
+            statement: cursor.statement.to_string(),
+            holdable: cursor.hold,
+            created: cursor.declared,
+        });
+        *self.handle.cursors.lock() = rows.collect();
+    }
+
     pub(crate) fn check_free(&self, name: &str) -> Result<()> {
-        if self.0.contains_key(name) {
+        if self.open.contains_key(name) {
             return Err(Error::new(
                 "42P03",
                 format!("cursor \"{name}\" already exists"),
@@ -71,45 +107,57 @@ impl Cursors {
         Ok(())
     }
 
-    pub(crate) fn declare(&mut self, name: String, rows: Rows, hold: bool, depth: usize) {
+    pub(crate) fn declare(&mut self, declaration: Declaration, rows: Rows) {
         let cursor = Cursor {
             rows: CursorRows::new(rows),
-            hold,
+            statement: declaration.statement,
+            declared: Utc::now(),
+            hold: declaration.hold,
             committed: false,
-            depth,
+            depth: declaration.depth,
         };
-        self.0.insert(name, cursor);
+        self.open.insert(declaration.name, cursor);
+        self.publish();
     }
 
     pub(crate) fn get(&self, name: &str) -> Result<&Arc<CursorRows>> {
-        let cursor = self.0.get(name).map(|c| &c.rows);
+        let cursor = self.open.get(name).map(|c| &c.rows);
         cursor.ok_or_else(|| unknown(name))
     }
 
     pub(crate) fn close(&mut self, name: &str) -> Result<()> {
-        self.0.remove(name).map(drop).ok_or_else(|| unknown(name))
+        self.open.remove(name).ok_or_else(|| unknown(name))?;
+        self.publish();
+        Ok(())
     }
 
     pub(crate) fn close_all(&mut self) {
-        self.0.clear();
+        self.keep(|_| false);
     }
 
     /// A transaction has committed: cursors without hold end with it.
     pub(crate) fn commit(&mut self) {
-        self.0.retain(|_, cursor| cursor.hold);
-        for cursor in self.0.values_mut() {
+        self.keep(|cursor| cursor.hold);
+        for cursor in self.open.values_mut() {
             cursor.committed = true;
         }
     }
 
     /// Undoes the declarations after a savepoint, `depth` being the savepoints still open.
     pub(crate) fn close_deeper_than(&mut self, depth: usize) {
-        self.0.retain(|_, c| c.committed || c.depth < depth);
+        self.keep(|cursor| cursor.committed || cursor.depth < depth);
     }
 
     /// A transaction has rolled back: everything that it declared ends with it.
     pub(crate) fn roll_back(&mut self) {
-        self.0.retain(|_, cursor| cursor.committed);
+        self.keep(|cursor| cursor.committed);
+    }
+
+    fn keep(&mut self, wanted: impl Fn(&Cursor) -> bool) {
+        if !self.open.is_empty() {
+            self.open.retain(|_, cursor| wanted(cursor));
+            self.publish();
+        }
     }
 }
 

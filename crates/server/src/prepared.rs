@@ -175,7 +175,7 @@ impl Session {
     ) -> Result<Option<SchemaRef>> {
         Ok(match statement {
             Statement::Explain(_) => Some(text_columns(&["QUERY PLAN"])),
-            Statement::Copy(_) => None,
+            Statement::Copy(_) | Statement::DeclareCursor { .. } => None,
             Statement::Show(Some(name)) => {
                 let (name, _) = self.settings.show(name)?;
                 Some(text_columns(&[name.as_str()]))

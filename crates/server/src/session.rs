@@ -83,6 +83,7 @@ impl Session {
             .map_or_else(|| "local".to_owned(), |a| a.to_string());
         let mut session = Self {
             server,
+            cursors: Cursors::new(Arc::clone(&handle)),
             handle,
             identity: Identity {
                 protocol: request.protocol,
@@ -92,7 +93,6 @@ impl Session {
             },
             settings: Settings::new(),
             transaction: Transaction::None,
-            cursors: Cursors::default(),
             prepared: HashMap::new(),
             vantages: Vantages::default(),
             notices: Vec::new(),

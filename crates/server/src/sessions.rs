@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use chrono::{DateTime, Utc};
 use dashmap::DashMap;
-use forebay_engine::{Backend, BackendControl, EngineError, SessionFacts, SettingRow};
+use forebay_engine::{Backend, BackendControl, CursorRow, EngineError, SessionFacts, SettingRow};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -68,6 +68,8 @@ pub struct SessionHandle {
     /// Thrown to end the session as soon as it is idle.
     pub(crate) drain: Arc<Interruptor>,
     running: Mutex<Option<Arc<Interruptor>>>,
+    /// Brought up to date whenever the session opens or closes one.
+    pub(crate) cursors: Mutex<Vec<CursorRow>>,
 }
 
 impl SessionHandle {
@@ -178,6 +180,7 @@ impl Sessions {
             termination: Interruptor::new(),
             drain: Interruptor::new(),
             running: Mutex::new(None),
+            cursors: Mutex::new(Vec::new()),
         });
         self.by_pid.insert(handle.pid, Arc::clone(&handle));
         handle
@@ -277,6 +280,11 @@ impl BackendControl for Sessions {
         let mut backends: Vec<Backend> = self.by_pid.iter().map(|s| s.backend()).collect();
         backends.sort_by_key(|b| b.pid);
         backends
+    }
+
+    fn cursors(&self, pid: i32) -> Vec<CursorRow> {
+        let session = self.by_pid.get(&pid);
+        session.map_or_else(Vec::new, |s| s.cursors.lock().clone())
     }
 
     fn cancel(&self, asker: &SessionFacts, pid: i32) -> Result<bool, EngineError> {

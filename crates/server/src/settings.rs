@@ -219,7 +219,11 @@ const DEFINITIONS: &[Definition] = &[
         "\"$user\", public",
         "Schemas in which unqualified names are looked up.",
     ),
-    internal("server_encoding", "UTF8", "Encoding of stored text."),
+    reported(internal(
+        "server_encoding",
+        "UTF8",
+        "Encoding of stored text.",
+    )),
     reported(internal(
         "server_version",
         SERVER_VERSION,
@@ -583,11 +587,17 @@ fn canonical(name: &str, values: &[String]) -> Result<String> {
             .join(", ")),
         Kind::TimeZone => time_zone(&joined).ok_or_else(bad),
         Kind::DateStyle => date_style(&joined).ok_or_else(bad),
-        Kind::Encoding => match joined.to_uppercase().replace(['-', '_'], "").as_str() {
+        Kind::Encoding => match encoding_key(&joined).as_str() {
             "UTF8" | "UNICODE" | "SQLASCII" => Ok("UTF8".to_owned()),
             _ => Err(bad().with_detail("Only UTF8 is supported.")),
         },
     }
+}
+
+/// PostgreSQL compares names of encodings by their letters and digits only.
+fn encoding_key(name: &str) -> String {
+    let significant = name.chars().filter(char::is_ascii_alphanumeric);
+    significant.map(|c| c.to_ascii_uppercase()).collect()
 }
 
 fn parse_bool(value: &str) -> Option<bool> {

@@ -14,6 +14,7 @@ use forebay_sql::{Class, CopyDirection, CopyTarget, DfStatement, Parsed, Stateme
 use tokio::time::Instant;
 
 use crate::copy::CopyOut;
+use crate::cursor::Declaration;
 use crate::interrupt::{Interrupt, Interruptor};
 use crate::prepared::Prepared;
 use crate::sessions::{Activity, SessionHandle};
@@ -275,8 +276,13 @@ impl Session {
                     return Err(error);
                 }
                 rows.suspend();
-                let depth = self.open().depth();
-                self.cursors.declare(name, rows, hold, depth);
+                let declaration = Declaration {
+                    name,
+                    statement: self.handle.status.lock().query.clone(),
+                    hold,
+                    depth: self.open().depth(),
+                };
+                self.cursors.declare(declaration, rows);
                 Ok(Response::Done("DECLARE CURSOR".to_owned()))
             }
         }

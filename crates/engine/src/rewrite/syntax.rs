@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
     FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, OrderByExpr,
     OrderByKind, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, Statement,
-    UnaryOperator, Value, VisitMut, VisitorMut, visit_expressions_mut,
+    UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -34,7 +34,7 @@ const BARE_FUNCTIONS: [&str; 2] = ["current_role", "current_schema"];
 /// # Errors
 /// For what DataFusion would answer wrongly.
 pub(super) fn rewrite(statement: &mut Statement) -> Result<(), EngineError> {
-    match statement.visit(&mut Syntax) {
+    match VisitMut::visit(statement, &mut Syntax) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
     }
@@ -160,7 +160,7 @@ fn quantified_subquery(expr: &mut Expr) {
 fn in_query(left: &Expr, right: &Expr, negated: bool) -> Option<Expr> {
     Some(Expr::InSubquery {
         expr: Box::new(left.clone()),
-        subquery: subquery(right)?.clone(),
+        subquery: Box::new(subquery(right)?.clone()),
         negated,
     })
 }
@@ -201,12 +201,25 @@ fn holds_for_any(left: &Expr, op: &BinaryOperator, right: &Expr) -> Option<Expr>
     parser.parse_expr().ok()
 }
 
-fn subquery(expr: &Expr) -> Option<&Box<Query>> {
+fn subquery(expr: &Expr) -> Option<&Query> {
     match expr {
         Expr::Subquery(query) => Some(query),
         Expr::Nested(inner) => subquery(inner),
         _ => None,
     }
+}
+
+/// Whether an expression contains a query.
+pub(super) fn contains_query(expr: &Expr) -> bool {
+    struct FindQuery;
+    impl Visitor for FindQuery {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+    }
+    Visit::visit(expr, &mut FindQuery).is_break()
 }
 
 fn rename(function: &mut Function) {

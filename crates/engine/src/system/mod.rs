@@ -85,10 +85,26 @@ pub struct SettingRow {
     pub reset_value: String,
 }
 
+/// One row of `pg_cursors`.
+#[derive(Debug, Clone)]
+pub struct CursorRow {
+    /// Its name.
+    pub name: String,
+    /// The `DECLARE` statement.
+    pub statement: String,
+    /// Whether it outlives its transaction.
+    pub holdable: bool,
+    /// When it was declared.
+    pub created: DateTime<Utc>,
+}
+
 /// The sessions, as functions and views of SQL reach them.
 pub trait BackendControl: Debug + Send + Sync {
     /// Every session, for `pg_stat_activity`.
     fn backends(&self) -> Vec<Backend>;
+
+    /// The open cursors of session `pid`, for `pg_cursors`.
+    fn cursors(&self, pid: i32) -> Vec<CursorRow>;
 
     /// Cancels the statement that session `pid` runs; false when there is no such session.
     ///

@@ -21,6 +21,7 @@ pub(super) fn all(
     HashMap::from([
         ("pg_stat_activity", activity(Arc::clone(backends))),
         ("pg_settings", settings(Arc::clone(backends))),
+        ("pg_cursors", cursors(Arc::clone(backends))),
         ("pg_roles", roles()),
         ("pg_authid", roles()),
         ("pg_user", users()),
@@ -96,6 +97,32 @@ fn activity_row(asker: &SessionFacts, backend: Backend) -> Vec<ScalarValue> {
         text(query),
         text("client backend"),
     ]
+}
+
+fn cursors(backends: Arc<dyn BackendControl>) -> Arc<dyn TableProvider> {
+    let columns = vec![
+        text_column("name"),
+        text_column("statement"),
+        bool_column("is_holdable"),
+        bool_column("is_binary"),
+        bool_column("is_scrollable"),
+        time_column("creation_time"),
+    ];
+    let rows: Rows = Arc::new(move |asker| {
+        let cursors = backends.cursors(asker.pid).into_iter();
+        let row = |c: super::CursorRow| {
+            vec![
+                text(c.name),
+                text(c.statement),
+                boolean(c.holdable),
+                boolean(false),
+                boolean(false),
+                time(Some(c.created)),
+            ]
+        };
+        cursors.map(row).collect()
+    });
+    system_table(columns, rows)
 }
 
 fn settings(backends: Arc<dyn BackendControl>) -> Arc<dyn TableProvider> {

@@ -39,9 +39,13 @@ impl Session {
                     .statement_type
                     .to_owned(),
             )),
-            Statement::SetRole { role, local } => self.set_role(role.as_deref(), *local),
+            Statement::SetRole { role, local } => {
+                let answer = self.set_role(role.as_deref(), *local)?;
+                Ok(reset_tag(&request.parsed.text, answer))
+            }
             Statement::SetSessionAuthorization { role, local } => {
-                self.set_session_authorization(role.as_deref(), *local)
+                let answer = self.set_session_authorization(role.as_deref(), *local)?;
+                Ok(reset_tag(&request.parsed.text, answer))
             }
             Statement::Show(name) => self.show_setting(name.as_deref()),
             Statement::Reset(name) => self.reset(name.as_deref()),
@@ -139,5 +143,17 @@ impl Session {
                 Ok(Answer::Done("DEALLOCATE ALL".to_owned()))
             }
         }
+    }
+}
+
+/// `RESET ROLE` does what `SET ROLE NONE` does, and says what it was called.
+fn reset_tag(text: &str, answer: Answer) -> Answer {
+    let reset = text
+        .get(..5)
+        .is_some_and(|word| word.eq_ignore_ascii_case("reset"));
+    if reset {
+        Answer::Done("RESET".to_owned())
+    } else {
+        answer
     }
 }
