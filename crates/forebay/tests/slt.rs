@@ -89,9 +89,17 @@ fn every_file_is_run() {
 /// Whoever reads PostgreSQL's answer finds Forebay's below.
 #[test]
 fn differences_are_pairs() {
+    if recording() {
+        return;
+    }
     let paths = FILES.iter().map(|name| path_of(name));
     let wrong: Vec<String> = paths.flat_map(|path| record::misshapen(&path)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Whether the files are written, not checked.
+fn recording() -> bool {
+    std::env::var_os("FOREBAY_SLT_RECORD").is_some()
 }
 
 fn path_of(name: &str) -> PathBuf {
@@ -111,7 +119,7 @@ async fn run(name: &str) {
     });
     runner.with_validator(same_rows);
     let path = path_of(name);
-    if std::env::var_os("FOREBAY_SLT_RECORD").is_some() {
+    if recording() {
         assert_eq!(engine, "forebay", "only Forebay's answers are recorded");
         let changes = record::record(&mut runner, &path).await;
         runner.shutdown_async().await;

@@ -145,8 +145,8 @@ impl From<EngineError> for Error {
 impl From<CatalogError> for Error {
     fn from(error: CatalogError) -> Self {
         Self {
-            detail: error.detail().map(Into::into),
-            hint: error.hint().map(Into::into),
+            detail: error.detail(),
+            hint: error.hint(),
             ..Self::new(error.sqlstate(), error.to_string())
         }
     }

@@ -210,7 +210,7 @@ impl Session {
         if succeeded {
             self.commit(open).await
         } else {
-            self.roll_back(open);
+            self.roll_back(*open);
             Ok(())
         }
     }
@@ -233,7 +233,7 @@ impl Session {
         result
     }
 
-    pub(crate) fn roll_back(&mut self, open: Box<Open>) {
+    pub(crate) fn roll_back(&mut self, open: Open) {
         self.transaction_serial += 1;
         self.cursors.roll_back();
         open.roll_back(&mut self.settings);

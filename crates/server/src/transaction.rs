@@ -106,7 +106,7 @@ impl Open {
     }
 
     /// Forgets the changes; the settings become what they were.
-    pub(crate) fn roll_back(self: Box<Self>, settings: &mut Settings) {
+    pub(crate) fn roll_back(self, settings: &mut Settings) {
         *settings = self.settings_before;
     }
 

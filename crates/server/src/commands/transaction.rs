@@ -38,7 +38,7 @@ impl Session {
                 self.begin_chained(chain, read_only);
                 Ok(Answer::Done("COMMIT".to_owned()))
             }
-            Transaction::Failed(open) => Ok(self.end_by_rolling_back(open, chain)),
+            Transaction::Failed(open) => Ok(self.end_by_rolling_back(*open, chain)),
             Transaction::Implicit(open) => {
                 self.check_no_chain("COMMIT", chain)?;
                 self.commit(open).await?;
@@ -52,11 +52,11 @@ impl Session {
     pub(super) fn roll_back_block(&mut self, chain: bool) -> Result<Answer> {
         match std::mem::take(&mut self.transaction) {
             Transaction::Block(open) | Transaction::Failed(open) => {
-                Ok(self.end_by_rolling_back(open, chain))
+                Ok(self.end_by_rolling_back(*open, chain))
             }
             Transaction::Implicit(open) => {
                 self.check_no_chain("ROLLBACK", chain)?;
-                self.roll_back(open);
+                self.roll_back(*open);
                 self.notice("WARNING", "25P01", "there is no transaction in progress");
                 Ok(Answer::Done("ROLLBACK".to_owned()))
             }
@@ -75,7 +75,7 @@ impl Session {
         Ok(())
     }
 
-    fn end_by_rolling_back(&mut self, open: Box<Open>, chain: bool) -> Answer {
+    fn end_by_rolling_back(&mut self, open: Open, chain: bool) -> Answer {
         let read_only = self.is_read_only();
         self.roll_back(open);
         self.begin_chained(chain, read_only);
