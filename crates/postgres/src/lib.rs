@@ -3,7 +3,8 @@
 //! Messages come from `pgwire` (their forms, not its connection handling), values from
 //! `arrow-pg`; sessions and statements are the server's. A connection is one task:
 //!
-//! - `wire.rs`: bytes to messages and back, size limits, noticing that a client has gone;
+//! - `wire.rs`, `form.rs`: bytes to messages and back, size limits, noticing that a client has
+//!   gone;
 //! - `startup.rs`, `scram.rs`: from the first byte to a session;
 //! - `connection.rs`: the loop, and what both query protocols share;
 //! - `simple.rs`, `extended.rs`: the two protocols;
@@ -18,6 +19,7 @@ mod connection;
 mod copy;
 mod encode;
 mod extended;
+mod form;
 mod portal;
 mod scram;
 mod simple;

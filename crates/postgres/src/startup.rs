@@ -213,7 +213,9 @@ async fn next(wire: &mut Wire) -> Result<PgWireFrontendMessage, NoSession> {
     match wire.next().await {
         None => Err(NoSession::Silent),
         Some(Ok(Incoming::Message(message))) => Ok(message),
-        Some(Ok(Incoming::Malformed { error, .. })) => Err((*error).into()),
+        Some(Ok(Incoming::Malformed { error, .. })) => {
+            Err(Error::fatal(error.sqlstate, error.message).into())
+        }
         Some(Err(error)) => Err(protocol_error(error.to_string()).into()),
     }
 }

@@ -1,7 +1,7 @@
 //! Bytes to messages and back.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, UnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -15,6 +15,8 @@ use pgwire::messages::{
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio_util::codec::{Decoder, Encoder, Framed};
+
+use crate::form;
 
 /// Bytes that are collected before they are sent.
 pub(crate) const FLUSH_BYTES: usize = 64 * 1024;
@@ -117,85 +119,41 @@ impl Codec {
     /// reach into the next one.
     fn decode_frame(&self, frame: BytesMut) -> Result<Option<Incoming>, PgWireError> {
         let kind = frame[0];
-        let in_session = self.phase == Phase::Session;
-        if in_session && !is_frontend_kind(kind) {
-            return Err(PgWireError::InvalidMessageType(kind));
-        }
-        let decoded = check_text(kind, &frame, in_session).and_then(|()| self.decode_whole(frame));
-        match decoded {
-            Ok(message) => Ok(Some(Incoming::Message(message))),
-            Err(error) if in_session => Ok(Some(Incoming::Malformed {
-                extended: b"BCDEHPS".contains(&kind),
-                error: Box::new(error),
-            })),
-            Err(error) => Err(PgWireError::ApiError(Box::new(error))),
-        }
+        let checked = match self.phase {
+            Phase::Session if !FRONTEND_KINDS.contains(&kind) => {
+                return Err(PgWireError::InvalidMessageType(kind));
+            }
+            Phase::Session => form::check(kind, &frame[5..]),
+            Phase::Startup => form::check_startup(&frame),
+            Phase::Negotiation | Phase::Authentication => Ok(()),
+        };
+        Ok(Some(
+            match checked.and_then(|()| self.decode_whole(frame)) {
+                Ok(message) => Incoming::Message(message),
+                Err(error) => Incoming::Malformed {
+                    extended: b"BCDEHPS".contains(&kind),
+                    error: Box::new(error),
+                },
+            },
+        ))
     }
 
-    /// The library takes some lengths on trust and panics where they are wrong.
+    /// The library trusts some lengths and panics where they are wrong; what `form` lets through
+    /// is sound, and should it not be, the connection survives it.
     fn decode_whole(&self, mut frame: BytesMut) -> Result<PgWireFrontendMessage, Error> {
         let decode = AssertUnwindSafe(|| {
             let message = PgWireFrontendMessage::decode(&mut frame, &self.context);
             (message, frame.is_empty())
         });
-        match quietly(decode) {
-            Some((Ok(Some(message)), true)) => Ok(message),
-            _ => Err(invalid_format()),
+        match catch_unwind(decode) {
+            Ok((Ok(Some(message)), true)) => Ok(message),
+            _ => Err(form::invalid()),
         }
     }
 }
 
-fn invalid_format() -> Error {
-    Error::new("08P01", "invalid message format")
-}
-
-/// Runs `work`; `None` when it panics.
-fn quietly<T>(work: impl FnOnce() -> T + UnwindSafe) -> Option<T> {
-    catch_unwind(work).ok()
-}
-
-fn is_frontend_kind(kind: u8) -> bool {
-    b"BCDEFHPQSXcdfp".contains(&kind)
-}
-
-/// Text ends with a zero byte, has none inside, and is UTF-8: checked here because the library
-/// replaces what it cannot read.
-fn check_text(kind: u8, frame: &[u8], in_session: bool) -> Result<(), Error> {
-    if !in_session {
-        return Ok(());
-    }
-    let body = &frame[5..];
-    let text = match kind {
-        b'Q' => match body.split_last() {
-            Some((0, text)) if !text.contains(&0) => text,
-            _ => return Err(invalid_format()),
-        },
-        b'P' => {
-            let mut ends = body
-                .iter()
-                .enumerate()
-                .filter(|(_, b)| **b == 0)
-                .map(|(i, _)| i);
-            match (ends.next(), ends.next()) {
-                (Some(_), Some(end)) => &body[..end],
-                _ => return Err(invalid_format()),
-            }
-        }
-        b'C' | b'D' if body.len() < 2 || body.last() != Some(&0) => return Err(invalid_format()),
-        b'E' if body.len() < 5 => return Err(invalid_format()),
-        _ => return Ok(()),
-    };
-    match str::from_utf8(text) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Error::new(
-            "22021",
-            format!(
-                "invalid byte sequence for encoding \"UTF8\": 0x{:02x}",
-                text[error.valid_up_to()]
-            ),
-        )),
-    }
-}
+/// Types of the messages that a client may send.
+const FRONTEND_KINDS: &[u8] = b"BCDEFHPQSXcdfp";
 
 impl Encoder<PgWireBackendMessage> for Codec {
     type Error = io::Error;
