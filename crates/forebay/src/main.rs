@@ -10,8 +10,8 @@ use clap::Parser;
 use cli::{BenchCommand, Cli, Command, TpchCommand};
 use std::process::ExitCode;
 
-/// Plans and batches are allocated on one thread and freed on another; `docs/benchmarks.md` has
-/// the comparison with the system's allocator.
+/// Plans and batches are allocated on one thread and freed on another, which this allocator is
+/// made for.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
