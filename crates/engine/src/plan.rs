@@ -384,8 +384,7 @@ fn refuse_ddl(plan: &LogicalPlan) -> Result<(), EngineError> {
     )
 }
 
-/// The schema with the names that a PostgreSQL client expects. Types that no value ever had
-/// (an untyped `NULL` or parameter) become text, as PostgreSQL does it.
+/// The schema with the names that a PostgreSQL client expects.
 fn client_schema(schema: &Schema, names: &[Option<String>]) -> SchemaRef {
     let fields: Vec<Field> = schema
         .fields()

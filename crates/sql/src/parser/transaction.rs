@@ -79,8 +79,7 @@ impl StatementParser<'_> {
         })
     }
 
-    /// The modes behind `SET TRANSACTION`: at least one.
-    /// At least one mode; answers whether they make the transaction read only, if they say so.
+    /// The modes behind `SET TRANSACTION`, at least one; answers whether they make the transaction read only, if they say so.
     pub(super) fn required_transaction_modes(&mut self) -> Result<Option<bool>, ParseError> {
         let modes = self.transaction_modes()?;
         match modes.count {
