@@ -44,16 +44,17 @@ pub(crate) fn for_datafusion(
     statement: Statement,
     text: Option<&str>,
 ) -> Result<Statement, EngineError> {
-    let Statement::Statement(mut inner) = statement else {
+    let Statement::Statement(inner) = statement else {
         return Ok(statement);
     };
-    let mut rewritten = match catalog_query(&inner, text) {
-        Some(rewritten) => rewritten,
-        None => {
-            syntax::rewrite(&mut inner)?;
-            RULES.iter().fold(*inner, |s, rule| rule.rewrite(s))
-        }
-    };
+    // Known catalog queries are recognised as they were sent, so before anything is rewritten.
+    let recognised = catalog_query(&inner, text);
+    let is_catalog_query = recognised.is_some();
+    let mut rewritten = recognised.unwrap_or(*inner);
+    syntax::rewrite(&mut rewritten)?;
+    if !is_catalog_query {
+        rewritten = RULES.iter().fold(rewritten, |s, rule| rule.rewrite(s));
+    }
     if let SqlStatement::Query(query) = &mut rewritten {
         tell_apart_equal_columns(query);
     }
@@ -236,6 +237,22 @@ fn type_name(sql: &str) -> String {
 mod tests {
     use super::*;
     use datafusion::sql::parser::DFParser;
+
+    #[test]
+    fn naming_a_system_table_changes_nothing_else() {
+        let refused = |sql: &str| {
+            let statement = DFParser::parse_sql(sql).unwrap().pop_front().unwrap();
+            for_datafusion(statement, Some(sql))
+                .err()
+                .map(|e| e.sqlstate)
+        };
+        assert_eq!(refused("SELECT 1 EXCEPT ALL SELECT 2"), Some("0A000"));
+        assert_eq!(
+            refused("SELECT oid FROM pg_class EXCEPT ALL SELECT 2"),
+            Some("0A000")
+        );
+        assert_eq!(refused("SELECT oid FROM pg_class"), None);
+    }
 
     #[test]
     fn columns_are_named_as_postgresql_names_them() {
