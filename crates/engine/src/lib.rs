@@ -9,7 +9,7 @@
 //! - planning and execution happen on the query runtime only ([`Engine::on_query_runtime`]), so
 //!   that a busy query never delays the network runtime;
 //! - a planning state is borrowed for the length of one planning and never cloned per statement;
-//! - a physical plan is run at most once ([`Engine::run`] takes it by value).
+//! - a physical plan is run at most once ([`Engine::launch`] takes it by value).
 
 mod arithmetic;
 mod catalogs;

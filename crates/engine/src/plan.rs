@@ -14,7 +14,7 @@ use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use forebay_catalog::ViewDefinition;
 use futures::StreamExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::explain::{self, ExplainOptions};
 use crate::parameters::{self, ParameterTypes};
@@ -243,8 +243,9 @@ impl Engine {
     ) -> Result<Vec<ScalarValue>, EngineError> {
         let text = format!("SELECT {}", numbered(expressions));
         let logical = self.analyze(vantage, &parse_one(&text)?, None, &[]).await?;
-        let mut rows = self.run(self.plan(vantage, &logical, Vec::new()).await?);
-        let Some(batch) = rows.next().await? else {
+        let plan = self.plan(vantage, &logical, Vec::new()).await?;
+        let mut rows = execute_stream(plan.physical, plan.context)?;
+        let Some(batch) = rows.next().await.transpose()? else {
             return Err(EngineError::internal("constants gave no row"));
         };
         let values = batch
@@ -280,22 +281,49 @@ impl Engine {
         }
     }
 
-    /// Starts `plan` on the query runtime.
-    #[must_use]
-    pub fn run(&self, plan: Plan) -> ResultStream {
+    /// Goes to the query runtime once for a whole statement: `prepare` makes a plan there, and
+    /// the plan is run where it was made. Each crossing between the runtimes wakes a thread,
+    /// which takes as long as planning a small statement does.
+    ///
+    /// What `prepare` gives beside the plan comes back at once; the rows follow in the stream.
+    /// Dropping the returned future stops everything.
+    ///
+    /// # Errors
+    /// What `prepare` fails with; a panic of it as [`EngineError`].
+    pub async fn launch<T, E, F>(&self, prepare: F) -> Result<(T, ResultStream), E>
+    where
+        T: Send + 'static,
+        E: From<EngineError> + Send + 'static,
+        F: Future<Output = Result<(T, Plan), E>> + Send + 'static,
+    {
         let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT);
-        let schema = Arc::clone(&plan.schema);
+        let (launched, launch) = oneshot::channel();
         let task = self.inner.runtime.spawn(async move {
+            let plan = match caught(prepare).await {
+                Ok((beside, plan)) => {
+                    let _ = launched.send(Ok((beside, Arc::clone(&plan.schema))));
+                    plan
+                }
+                Err(error) => {
+                    let _ = launched.send(Err(error));
+                    return;
+                }
+            };
             let end = caught(drive(plan, &sender)).await.map(|()| None);
             // The reader may be gone already; then nobody is left to tell.
             let _ = sender.send(end).await;
         });
-        ResultStream {
+        let launch = launch.await.unwrap_or_else(|_| {
+            Err(EngineError::internal("the plan was cut off before its start").into())
+        });
+        let (beside, schema) = launch?;
+        let rows = ResultStream {
             schema,
             batches,
             ended: false,
             _task: task,
-        }
+        };
+        Ok((beside, rows))
     }
 
     /// What operators are handed when they run. The function registries stay empty: they are

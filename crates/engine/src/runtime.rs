@@ -68,13 +68,14 @@ impl Drop for QueryRuntime {
 }
 
 /// Turns a panic of `work` into an error.
-pub(crate) async fn caught<T, F>(work: F) -> Result<T, EngineError>
+pub(crate) async fn caught<T, E, F>(work: F) -> Result<T, E>
 where
-    F: Future<Output = Result<T, EngineError>>,
+    E: From<EngineError>,
+    F: Future<Output = Result<T, E>>,
 {
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(result) => result,
-        Err(panic) => Err(EngineError::panicked(panic.as_ref())),
+        Err(panic) => Err(EngineError::panicked(panic.as_ref()).into()),
     }
 }
 

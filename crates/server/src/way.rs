@@ -6,9 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::datatypes::{DataType, UInt64Type};
 use datafusion::scalar::ScalarValue;
-use forebay_admission::{Charge, Demand, LockMode, RelationId, Slot};
-use forebay_engine::{ExplainOptions, LogicalStatement, Plan, Vantage};
+use forebay_admission::{Admission, Charge, Demand, LockMode, RelationId, Slot};
+use forebay_engine::{Engine, ExplainOptions, LogicalStatement, Plan, ResultStream, Vantage};
 use forebay_lifecycle::{NewQuery, Outcome, RegisteredQuery};
 use forebay_sql::{Class, CopyDirection, CopyTarget, DfStatement, Parsed, Statement};
 use tokio::time::Instant;
@@ -53,7 +55,7 @@ impl Session {
         let mut running = self.register(&text, &class); // 2. visible from here on
         let outcome = self.admitted(&mut request, &class, &mut running).await;
         match outcome {
-            Ok(Answer::Stream(plan, finish)) => self.start(plan, running, finish), // 7
+            Ok(Answer::Stream(stream, finish)) => self.answer(stream, running, finish),
             Ok(Answer::Ready(finish)) => finish(running),
             Ok(Answer::Done(tag)) => {
                 running.finish(Ok(())); // 8
@@ -87,16 +89,43 @@ impl Session {
                 _ => guard.over(self.command(request)).await,
             };
         };
-        let plan = guard.over(self.plan(request, &shape)).await?; // 5. plan and estimate
-        self.check_may_run(&plan)?;
-        let charge = self.charge(slot.as_ref(), &plan).await?; // 6. charge
-        running.hold(slot, charge);
+        let finish = shape.finish.clone();
+        let launched = guard.over(self.launch(request, shape, slot)).await?; // 5, 6, 7
+        running.hold(launched.holds);
         running.started();
-        if plan.returns_count() {
-            let rows = guard.over(self.run_to_count(plan)).await?; // 7. to its end
+        if launched.returns_count {
+            let rows = guard.over(written_rows(launched.rows)).await?;
             return Ok(Answer::Done(count_tag(class, rows)));
         }
-        Ok(Answer::Stream(plan, shape.finish))
+        Ok(Answer::Stream(launched.rows, finish))
+    }
+
+    /// Steps 5 to 7, in one visit to the query runtime.
+    async fn launch(
+        &mut self,
+        request: &Request,
+        shape: Shape,
+        slot: Option<Slot>,
+    ) -> Result<Launched> {
+        let planning = self.planning(request, shape)?;
+        let allowed = self.allowed();
+        let admission = self.server.inner.admission.clone();
+        let work = async move {
+            let plan = planning.plan().await?; // 5. plan and estimate
+            allowed.check(&plan)?;
+            let charge = charge(&admission, slot.as_ref(), &plan).await?; // 6. charge
+            let holds = Holds {
+                _slot: slot,
+                _charge: charge,
+            };
+            Ok::<_, Error>(((holds, plan.returns_count()), plan)) // 7. run
+        };
+        let ((holds, returns_count), rows) = self.server.inner.engine.launch(work).await?;
+        Ok(Launched {
+            holds,
+            returns_count,
+            rows,
+        })
     }
 
     /// `EXECUTE name` is classified, admitted and planned as the statement that it names.
@@ -203,68 +232,32 @@ impl Session {
         Ok(())
     }
 
-    /// Plans on the query runtime. What an earlier `PREPARE` resolved is used again if the
-    /// catalog is still the same.
-    async fn plan(&mut self, request: &Request, shape: &Shape) -> Result<Plan> {
-        let vantage = self.vantage()?;
-        let engine = self.server.inner.engine.clone();
-        let explain = shape.explain;
-        let values = request.values.clone();
-        if let Some(prepared) = &request.prepared
-            && let Some(logical) = prepared.usable(&vantage)
-        {
-            let work = async move { engine.plan(&vantage, &logical, values).await };
-            return Ok(self.server.inner.engine.on_query_runtime(work).await?);
-        }
-        let prepared = request.prepared.clone();
-        let statement = shape.statement.clone();
-        let text = shape.whole_text.then(|| Arc::clone(&request.parsed.text));
-        let work = async move {
-            let declared = prepared.as_ref().map_or(&[][..], |p| p.declared());
-            let logical = engine
-                .analyze(&vantage, &statement, text.as_deref(), declared)
-                .await?;
-            let plan = engine.plan(&vantage, &logical, values).await?;
-            if let Some(prepared) = prepared {
-                prepared.renew(logical);
-            }
-            Ok(match explain {
-                Some(options) => engine.explain(plan, options),
-                None => plan,
-            })
-        };
-        let planned = self.server.inner.engine.on_query_runtime(work).await;
-        let plan = planned.map_err(|e| located(e, &request.parsed))?;
-        if let Some(prepared) = &request.prepared {
-            prepared.check_schema(plan.schema())?;
-        }
-        Ok(plan)
+    fn planning(&mut self, request: &Request, shape: Shape) -> Result<Planning> {
+        Ok(Planning {
+            vantage: self.vantage()?,
+            engine: self.server.inner.engine.clone(),
+            parsed: Arc::clone(&request.parsed),
+            prepared: request.prepared.clone(),
+            values: request.values.clone(),
+            shape,
+        })
     }
 
-    /// The charge on the slot's queue. Cost and memory are not estimated yet; without limits
-    /// to compare them with, nothing depends on them.
-    async fn charge(&self, slot: Option<&Slot>, _plan: &Plan) -> Result<Option<Charge>> {
-        let Some(slot) = slot else { return Ok(None) };
-        let demand = Demand {
-            cost: 0.0,
-            memory_bytes: 0,
-        };
-        Ok(Some(
-            self.server.inner.admission.charge(slot, demand).await?,
-        ))
-    }
-
-    /// Until tables have privileges, only superusers write files, in whatever statement.
-    fn check_may_run(&self, plan: &Plan) -> Result<()> {
-        if plan.writes() {
-            self.require_superuser("to write files")?;
-            self.require_read_write()?;
+    /// What the session may do, for the check of a plan.
+    fn allowed(&self) -> Allowed {
+        Allowed {
+            write_files: self.require_superuser("to write files"),
+            read_write: self.require_read_write(),
         }
-        Ok(())
     }
 
-    fn start(&mut self, plan: Plan, running: Running, finish: Finish) -> Result<Response> {
-        let stream = self.server.inner.engine.run(plan);
+    /// What a started plan answers.
+    fn answer(
+        &mut self,
+        stream: ResultStream,
+        running: Running,
+        finish: Finish,
+    ) -> Result<Response> {
         let verb = finish.verb();
         let mut rows = Rows::of_plan(stream, running, verb);
         match finish {
@@ -288,51 +281,137 @@ impl Session {
         }
     }
 
-    /// Runs a plan that writes; its only row says how many rows it wrote.
-    async fn run_to_count(&self, plan: Plan) -> Result<u64> {
-        use datafusion::arrow::array::AsArray;
-        use datafusion::arrow::datatypes::UInt64Type;
-        let mut stream = self.server.inner.engine.run(plan);
-        let mut rows = 0;
-        while let Some(batch) = stream.next().await? {
-            let counts = batch.column(0).as_primitive_opt::<UInt64Type>();
-            rows += counts.map_or(0, |c| c.iter().flatten().sum::<u64>());
-        }
-        Ok(rows)
-    }
-
     /// Resolves names and types of a statement without running it (`Parse`, `PREPARE`).
     pub(crate) async fn analyze(
         &mut self,
-        parsed: &Parsed,
-        declared: &[Option<datafusion::arrow::datatypes::DataType>],
+        parsed: &Arc<Parsed>,
+        declared: &[Option<DataType>],
     ) -> Result<Option<LogicalStatement>> {
         let Some(shape) = shape(&parsed.statement)? else {
             return Ok(None);
         };
         let vantage = self.vantage()?;
         let engine = self.server.inner.engine.clone();
-        let text = shape.whole_text.then(|| Arc::clone(&parsed.text));
         let declared = declared.to_vec();
-        let statement = shape.statement;
+        let whole = Arc::clone(parsed);
         let work = async move {
-            engine
-                .analyze(&vantage, &statement, text.as_deref(), &declared)
-                .await
+            let text = shape.text(&whole);
+            let statement = shape.statement(&whole.statement);
+            engine.analyze(&vantage, statement, text, &declared).await
         };
         let analyzed = self.server.inner.engine.on_query_runtime(work).await;
-        Ok(Some(analyzed.map_err(|e| located(e, parsed))?))
+        Ok(Some(analyzed.map_err(|e| Error::located(e, parsed))?))
     }
 }
 
-fn located(error: forebay_engine::EngineError, parsed: &Parsed) -> Error {
-    Error::located(error, parsed)
+/// What step 5 needs, on its way to the query runtime.
+struct Planning {
+    engine: Engine,
+    vantage: Vantage,
+    parsed: Arc<Parsed>,
+    prepared: Option<Arc<Prepared>>,
+    values: Vec<ScalarValue>,
+    shape: Shape,
+}
+
+impl Planning {
+    /// Plans. What an earlier `PREPARE` resolved is used again if the catalog is still the same.
+    async fn plan(self) -> Result<Plan> {
+        let Some(prepared) = &self.prepared else {
+            let logical = self.analyze(&[]).await?;
+            return self.physical(&logical).await;
+        };
+        if let Some(logical) = prepared.usable(&self.vantage) {
+            return self.physical(&logical).await;
+        }
+        let logical = self.analyze(prepared.declared()).await?;
+        let plan = self.physical(&logical).await?;
+        prepared.renew(logical);
+        prepared.check_schema(plan.schema())?;
+        Ok(plan)
+    }
+
+    async fn analyze(&self, declared: &[Option<DataType>]) -> Result<LogicalStatement> {
+        let statement = self.shape.statement(&self.parsed.statement);
+        let text = self.shape.text(&self.parsed);
+        let analyzed = self
+            .engine
+            .analyze(&self.vantage, statement, text, declared)
+            .await;
+        analyzed.map_err(|e| Error::located(e, &self.parsed))
+    }
+
+    async fn physical(&self, logical: &LogicalStatement) -> Result<Plan> {
+        let values = self.values.clone();
+        let planned = self.engine.plan(&self.vantage, logical, values).await;
+        let plan = planned.map_err(|e| Error::located(e, &self.parsed))?;
+        Ok(match self.shape.explain {
+            Some(options) => self.engine.explain(plan, options),
+            None => plan,
+        })
+    }
+}
+
+/// What a session may do with a plan, decided before the plan is there.
+struct Allowed {
+    write_files: Result<()>,
+    read_write: Result<()>,
+}
+
+impl Allowed {
+    /// Until tables have privileges, only superusers write files, in whatever statement.
+    fn check(self, plan: &Plan) -> Result<()> {
+        if plan.writes() {
+            self.write_files?;
+            self.read_write?;
+        }
+        Ok(())
+    }
+}
+
+/// The charge on the slot's queue. Cost and memory are not estimated yet; without limits to
+/// compare them with, nothing depends on them.
+async fn charge(
+    admission: &Admission,
+    slot: Option<&Slot>,
+    _plan: &Plan,
+) -> Result<Option<Charge>> {
+    let Some(slot) = slot else { return Ok(None) };
+    let demand = Demand {
+        cost: 0.0,
+        memory_bytes: 0,
+    };
+    Ok(Some(admission.charge(slot, demand).await?))
+}
+
+/// A plan that has started.
+struct Launched {
+    holds: Holds,
+    returns_count: bool,
+    rows: ResultStream,
+}
+
+/// What a statement keeps until its end.
+#[derive(Debug, Default)]
+struct Holds {
+    _slot: Option<Slot>,
+    _charge: Option<Charge>,
+}
+
+/// Runs a plan that writes to its end; its only row says how many rows it wrote.
+async fn written_rows(mut stream: ResultStream) -> Result<u64> {
+    let mut rows = 0;
+    while let Some(batch) = stream.next().await? {
+        let counts = batch.column(0).as_primitive_opt::<UInt64Type>();
+        rows += counts.map_or(0, |c| c.iter().flatten().sum::<u64>());
+    }
+    Ok(rows)
 }
 
 /// What the steps before running lead to.
 pub(crate) enum Answer {
-    /// A plan to be started.
-    Stream(Plan, Finish),
+    /// A plan that has started.
+    Stream(ResultStream, Finish),
     /// Rows that are there already, or come from elsewhere.
     Ready(Box<dyn FnOnce(Running) -> Result<Response> + Send>),
     /// Nothing but a tag.
@@ -340,6 +419,7 @@ pub(crate) enum Answer {
 }
 
 /// What becomes of a plan's rows.
+#[derive(Clone)]
 pub(crate) enum Finish {
     Rows(&'static str),
     CopyOut(Box<forebay_sql::CopyOptions>),
@@ -357,27 +437,51 @@ impl Finish {
 
 /// How a statement with a plan is planned and answered.
 pub(crate) struct Shape {
-    pub(crate) statement: DfStatement,
+    /// What is planned, where it is not a part of the statement itself.
+    made: Option<DfStatement>,
     /// The statement's text is the plan's own, without anything around it.
     whole_text: bool,
-    pub(crate) explain: Option<ExplainOptions>,
+    explain: Option<ExplainOptions>,
     finish: Finish,
+}
+
+impl Shape {
+    fn rows(verb: &'static str) -> Self {
+        Self {
+            made: None,
+            whole_text: false,
+            explain: None,
+            finish: Finish::Rows(verb),
+        }
+    }
+
+    /// What is planned of `statement`, whose shape this is.
+    fn statement<'a>(&'a self, statement: &'a Statement) -> &'a DfStatement {
+        match (&self.made, statement) {
+            (Some(made), _) => made,
+            (None, Statement::Plan(plan)) => plan,
+            (None, Statement::Explain(explain)) => &explain.statement,
+            (None, Statement::DeclareCursor { query, .. }) => self.statement(&query.statement),
+            (None, _) => unreachable!("`shape` makes a statement for all others"),
+        }
+    }
+
+    /// The text of what is planned, where it is the whole of what the client sent.
+    fn text<'a>(&self, parsed: &'a Parsed) -> Option<&'a str> {
+        self.whole_text.then_some(&*parsed.text)
+    }
 }
 
 /// The shape of a statement with a plan; `None` for a command.
 pub(crate) fn shape(statement: &Statement) -> Result<Option<Shape>> {
-    let rows = |statement: &DfStatement, verb| Shape {
-        statement: statement.clone(),
-        whole_text: true,
-        explain: None,
-        finish: Finish::Rows(verb),
-    };
     Ok(Some(match statement {
-        Statement::Plan(plan) => rows(plan, "SELECT"),
+        Statement::Plan(_) => Shape {
+            whole_text: true,
+            ..Shape::rows("SELECT")
+        },
         Statement::Explain(explain) => Shape {
-            whole_text: false,
             explain: Some(crate::commands::explain_options(explain)?),
-            ..rows(&explain.statement, "EXPLAIN")
+            ..Shape::rows("EXPLAIN")
         },
         Statement::Copy(copy) => match &copy.direction {
             CopyDirection::From(_) => {
@@ -386,13 +490,13 @@ pub(crate) fn shape(statement: &Statement) -> Result<Option<Shape>> {
                 ));
             }
             CopyDirection::To(CopyTarget::Stdout) => Shape {
-                whole_text: false,
+                made: Some(crate::commands::copy_source(&copy.source)?),
                 finish: Finish::CopyOut(Box::new(copy.options.clone())),
-                ..rows(&crate::commands::copy_source(&copy.source)?, "SELECT")
+                ..Shape::rows("SELECT")
             },
             CopyDirection::To(CopyTarget::File(path)) => Shape {
-                whole_text: false,
-                ..rows(&crate::commands::copy_to_file(copy, path)?, "COPY")
+                made: Some(crate::commands::copy_to_file(copy, path)?),
+                ..Shape::rows("COPY")
             },
         },
         Statement::DeclareCursor {
@@ -409,16 +513,15 @@ pub(crate) fn shape(statement: &Statement) -> Result<Option<Shape>> {
                     format!("{what} cursors are not supported"),
                 ));
             }
-            let Statement::Plan(plan) = &query.statement else {
+            let Statement::Plan(_) = &query.statement else {
                 return Err(Error::new("42601", "DECLARE CURSOR needs a query"));
             };
             Shape {
-                whole_text: false,
                 finish: Finish::Cursor {
                     name: name.clone(),
                     hold: *hold,
                 },
-                ..rows(plan, "SELECT")
+                ..Shape::rows("SELECT")
             }
         }
         _ => return Ok(None),
@@ -460,8 +563,7 @@ pub(crate) struct Running {
     deadline: Option<Instant>,
     suspended: bool,
     returned_rows: bool,
-    _slot: Option<Slot>,
-    _charge: Option<Charge>,
+    holds: Holds,
 }
 
 impl Running {
@@ -476,15 +578,13 @@ impl Running {
             deadline: timeout.map(|t| Instant::now() + t),
             suspended: false,
             returned_rows: false,
-            _slot: None,
-            _charge: None,
+            holds: Holds::default(),
         }
     }
 
     /// Takes over what the statement keeps until its end.
-    fn hold(&mut self, slot: Option<Slot>, charge: Option<Charge>) {
-        self._slot = slot;
-        self._charge = charge;
+    fn hold(&mut self, holds: Holds) {
+        self.holds = holds;
     }
 
     fn started(&self) {
