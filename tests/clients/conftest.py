@@ -12,7 +12,7 @@ import duckdb
 import psycopg
 import pytest
 
-from forebay import BINARY, PATIENCE_S, TARGET, TPCH_TABLES, Server, run
+from forebay import BINARY, JDBC_CHECKS, JDBC_DRIVER, PATIENCE_S, TARGET, TPCH_TABLES, Server, run
 from known_failures import KNOWN_FAILURES
 
 # Clients must not pick up the settings of whoever runs the tests.
@@ -80,6 +80,15 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     for server in servers:
         if not server.ended:
             server.kill()
+
+
+@pytest.fixture(scope="session")
+def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compiled checks of JDBC."""
+    folder = tmp_path_factory.mktemp("classes")
+    assert JDBC_DRIVER.exists(), f"{JDBC_DRIVER} is missing: install libpostgresql-jdbc-java"
+    subprocess.run(["javac", "-Xlint:all", "-Werror", "-d", folder, JDBC_CHECKS], check=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ import psycopg
 REPOSITORY = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or REPOSITORY / "target")
 BINARY = Path(os.environ.get("FOREBAY_BIN") or TARGET / "debug" / "forebay")
+JDBC_CHECKS = Path(__file__).with_name("jdbc") / "Checks.java"
+JDBC_DRIVER = Path("/usr/share/java/postgresql.jar")
 QUERIES = REPOSITORY / "bench" / "tpch"
 
 TPCH_TABLES = ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"]

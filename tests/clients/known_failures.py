@@ -13,7 +13,6 @@ KNOWN_FAILURES = {
     "test_jdbc.py::test_check[functions]": "getFunctionColumns: casts of regproc",
     "test_jdbc.py::test_check_in_the_simple_protocol[dates]": "a date literal with a time zone",
     "test_jdbc.py::test_check_in_the_simple_protocol[metadata]": "as in the extended protocol",
-    "test_operation.py::TestActivity::test_nobody_to_cancel": "pg_cancel_backend cannot warn",
     "test_operation.py::test_other_drivers": "SQLAlchemy's reflection of columns",
     "test_psql.py::test_session[describe]": "\\d+, \\z and views' nullability",
     "test_psql.py::test_session[errors]": "wording and codes of date errors",

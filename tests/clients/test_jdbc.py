@@ -3,26 +3,14 @@
 import getpass
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from forebay import QUERIES, TPCH_QUERIES, Server, tpch_query
+from forebay import JDBC_CHECKS, JDBC_DRIVER, QUERIES, TPCH_QUERIES, Server, tpch_query
 
-SOURCE = Path(__file__).with_name("jdbc") / "Checks.java"
-DRIVER = Path("/usr/share/java/postgresql.jar")
-CHECKS = re.findall(r'case "(\w+)" ->', SOURCE.read_text())
-
-
-@pytest.fixture(scope="session")
-def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The compiled checks."""
-    folder = tmp_path_factory.mktemp("classes")
-    assert DRIVER.exists(), f"{DRIVER} is missing: install libpostgresql-jdbc-java"
-    subprocess.run(["javac", "-Xlint:all", "-Werror", "-d", folder, SOURCE], check=True)
-    return folder
+CHECKS = re.findall(r'case "(\w+)" ->', JDBC_CHECKS.read_text())
 
 
 @pytest.fixture
@@ -32,7 +20,7 @@ def check(classes: Path, server: Server, program: Callable) -> Callable[..., str
     def check(name: str, *arguments: object, options: str = "") -> str:
         url = f"jdbc:postgresql://{server.host}:{server.port}/forebay?user={getpass.getuser()}{options}"
         java = shutil.which("java") or "java"
-        command = [java, "-ea", "-cp", f"{classes}:{DRIVER}", "Checks", name, url, *arguments]
+        command = [java, "-ea", "-cp", f"{classes}:{JDBC_DRIVER}", "Checks", name, url, *arguments]
         ran = program(*command)
         assert ran.returncode == 0, ran.stderr
         return ran.stdout

@@ -12,6 +12,7 @@ use crate::run;
 /// Debian packages, and how to see that one is there.
 const PACKAGES: &[(&str, Needed)] = &[
     ("postgresql-client", Needed::Program("psql")),
+    ("openssl", Needed::Program("openssl")),
     ("default-jdk-headless", Needed::Program("javac")),
     (
         "libpostgresql-jdbc-java",

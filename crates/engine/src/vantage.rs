@@ -11,7 +11,7 @@ use datafusion::config::ConfigOptions;
 use datafusion::prelude::SessionConfig;
 use forebay_catalog::Snapshot;
 
-use crate::EngineError;
+use crate::{EngineError, Notice, Notices};
 
 /// What functions and system views may know about the session that asks.
 ///
@@ -35,6 +35,21 @@ pub struct SessionFacts {
     pub settings: Arc<BTreeMap<String, String>>,
     /// The catalog that this statement sees.
     pub snapshot: Arc<Snapshot>,
+    /// Where functions put messages for the session's client.
+    pub notices: Arc<Notices>,
+}
+
+impl SessionFacts {
+    /// Warns the session's client, if it wants warnings.
+    pub(crate) fn warn(&self, sqlstate: &'static str, message: String) {
+        let least = self.settings.get("client_min_messages");
+        let notice = Notice {
+            severity: "WARNING",
+            sqlstate,
+            message,
+        };
+        self.notices.add(notice, least.map_or("", String::as_str));
+    }
 }
 
 /// A statement's point of view: facts, options, and the time that `now()` gives.
@@ -87,6 +102,7 @@ impl Vantage {
             search_path: vec!["public".to_owned()],
             settings: Arc::new(BTreeMap::new()),
             snapshot,
+            notices: Arc::default(),
         };
         let config = crate::EngineConfig::default().session_config();
         Self::new(&config, facts, &[], "UTC", Utc::now())

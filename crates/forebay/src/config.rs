@@ -25,8 +25,18 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where PostgreSQL clients connect; port 0 is any free port.
     pub pg_listen: SocketAddr,
+    /// The certificate that PostgreSQL clients are shown, if connections may be encrypted.
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of the certificate.
+    pub tls_key: Option<PathBuf>,
     /// How many clients may be connected at once.
     pub max_connections: usize,
+    /// How many of them only superusers get.
+    pub superuser_reserved_connections: usize,
+    /// How many clients may be logging in at once.
+    pub max_pending_connections: usize,
+    /// How long a client may take to log in.
+    pub authentication_timeout: Duration,
     /// The longest message that a client may send, in bytes.
     pub max_message_size_bytes: usize,
     /// Into how many parallel pieces a plan is cut.
@@ -134,6 +144,28 @@ const SETTINGS: &[Setting] = &[
         },
     ),
     setting(
+        "tls-cert",
+        "FILE",
+        "",
+        "The certificate for encrypted connections, in PEM, with those that vouch for it behind it",
+        "a file",
+        |config, values| {
+            config.tls_cert = single(values).filter(|f| !f.is_empty()).map(PathBuf::from);
+            config.tls_cert.is_some()
+        },
+    ),
+    setting(
+        "tls-key",
+        "FILE",
+        "",
+        "The private key of the certificate, in PEM; SIGHUP reads both files again",
+        "a file",
+        |config, values| {
+            config.tls_key = single(values).filter(|f| !f.is_empty()).map(PathBuf::from);
+            config.tls_key.is_some()
+        },
+    ),
+    setting(
         "max-connections",
         "N",
         "1000",
@@ -143,6 +175,47 @@ const SETTINGS: &[Setting] = &[
             put(
                 &mut config.max_connections,
                 whole_number(values, 1, 1_000_000),
+            )
+        },
+    ),
+    setting(
+        "superuser-reserved-connections",
+        "N",
+        "3",
+        "How many of the connections only superusers get",
+        "a whole number from 0 to 1000000",
+        |config, values| {
+            put(
+                &mut config.superuser_reserved_connections,
+                whole_number(values, 0, 1_000_000),
+            )
+        },
+    ),
+    setting(
+        "max-pending-connections",
+        "N",
+        "256",
+        "How many clients may be logging in at once; one more cuts off the slowest of them",
+        "a whole number from 1 to 1000000",
+        |config, values| {
+            put(
+                &mut config.max_pending_connections,
+                whole_number(values, 1, 1_000_000),
+            )
+        },
+    ),
+    setting(
+        "authentication-timeout",
+        "TIME",
+        "1min",
+        "How long a client may take to log in before it is cut off",
+        "a time from 1s to 10min with its unit, for example 10s or 1min",
+        |config, values| {
+            let time = single(values).and_then(|text| humantime::parse_duration(text).ok());
+            let allowed = Duration::from_secs(1)..=Duration::from_secs(600);
+            put(
+                &mut config.authentication_timeout,
+                time.filter(|time| allowed.contains(time)),
             )
         },
     ),
@@ -431,7 +504,12 @@ fn blank() -> Config {
         sample: None,
         data_dir: PathBuf::new(),
         pg_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        tls_cert: None,
+        tls_key: None,
         max_connections: 0,
+        superuser_reserved_connections: 0,
+        max_pending_connections: 0,
+        authentication_timeout: Duration::ZERO,
         max_message_size_bytes: 0,
         target_partitions: 0,
         batch_size: 0,
@@ -626,7 +704,12 @@ mod tests {
             sample: None,
             data_dir: "./forebay-data".into(),
             pg_listen: "127.0.0.1:5432".parse().unwrap(),
+            tls_cert: None,
+            tls_key: None,
             max_connections: 1000,
+            superuser_reserved_connections: 3,
+            max_pending_connections: 256,
+            authentication_timeout: Duration::from_secs(60),
             max_message_size_bytes: 64 << 20,
             target_partitions: core_count(),
             batch_size: 8192,
@@ -662,7 +745,12 @@ mod tests {
             ("sample", "tpch"),
             ("data_dir", "/var/lib/forebay"),
             ("pg_listen", "localhost:5433"),
+            ("tls_cert", "server.crt"),
+            ("tls_key", "server.key"),
             ("max_connections", "7"),
+            ("superuser_reserved_connections", "2"),
+            ("max_pending_connections", "9"),
+            ("authentication_timeout", "10s"),
             ("max_message_size", "1MB"),
             ("target_partitions", "3"),
             ("batch_size", "100"),
@@ -681,7 +769,12 @@ mod tests {
             sample: Some(Sample::Tpch),
             data_dir: "/var/lib/forebay".into(),
             pg_listen: "127.0.0.1:5433".parse().unwrap(),
+            tls_cert: Some("server.crt".into()),
+            tls_key: Some("server.key".into()),
             max_connections: 7,
+            superuser_reserved_connections: 2,
+            max_pending_connections: 9,
+            authentication_timeout: Duration::from_secs(10),
             max_message_size_bytes: 1 << 20,
             target_partitions: 3,
             batch_size: 100,
@@ -780,7 +873,12 @@ mod tests {
                 "pg_listen",
                 &["5432", "localhost", "127.0.0.1", "127.0.0.1:66000"],
             ),
+            ("tls_cert", &[""]),
+            ("tls_key", &[""]),
             ("max_connections", &["0", "-1", "many", "1000001", "1.5"]),
+            ("superuser_reserved_connections", &["-1", "few"]),
+            ("max_pending_connections", &["0", "-1"]),
+            ("authentication_timeout", &["60", "0s", "999ms", "11min"]),
             (
                 "max_message_size",
                 &["", "MB", "1XB", "15kB", "2GB", "-1", "99999999999999GB"],
@@ -873,7 +971,12 @@ mod tests {
 # sample is not set                # default
 data_dir = "./forebay-data"        # default
 pg_listen = "0.0.0.0:5433"         # from --pg-listen
+# tls_cert is not set              # default
+# tls_key is not set               # default
 max_connections = 1000             # default
+superuser_reserved_connections = 3 # default
+max_pending_connections = 256      # default
+authentication_timeout = "1min"    # default
 max_message_size = "64MB"          # default
 target_partitions = "auto"         # default
 batch_size = 100                   # from FOREBAY_BATCH_SIZE

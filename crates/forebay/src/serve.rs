@@ -6,10 +6,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
 use forebay_engine::EngineConfig;
+use forebay_postgres::Tls;
 use forebay_server::{Server, ServerConfig};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -58,6 +60,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     // First of all, so that a signal during start-up is not lost.
     let mut signals = Signals::listen()?;
     let listener = listen(&config).await?;
+    let tls = tls(&config)?.map(Arc::new);
     let server = open(&config).await?;
     let mut paths = config.paths.clone();
     if let Some(Sample::Tpch) = config.sample {
@@ -80,14 +83,17 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let limits = forebay_postgres::Limits {
         max_message_bytes: config.max_message_size_bytes,
+        authentication_timeout: config.authentication_timeout,
+        max_pending_connections: config.max_pending_connections,
     };
     let accepting = tokio::spawn(forebay_postgres::serve(
         server.clone(),
         listener,
         limits,
+        tls.clone(),
         stop.clone(),
     ));
-    signals.next().await;
+    signals.until_stop(|| reload(tls.as_deref())).await;
     stop.cancel();
     accepting.await?;
     shut_down(&server, &config, &mut signals).await;
@@ -103,11 +109,40 @@ async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
     })
 }
 
+/// The certificate, if connections may be encrypted.
+fn tls(config: &Config) -> anyhow::Result<Option<Tls>> {
+    match (&config.tls_cert, &config.tls_key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(Tls::load(certificate, key)?)),
+        (Some(_), None) => {
+            bail!("tls_cert is set, but not the key that belongs to it: set tls_key")
+        }
+        (None, Some(_)) => bail!("tls_key is set, but not its certificate: set tls_cert"),
+    }
+}
+
+/// SIGHUP: reads again what may be read while the server runs.
+fn reload(tls: Option<&Tls>) {
+    match tls.map(Tls::reload) {
+        None => tracing::info!("SIGHUP: nothing to read again"),
+        Some(Ok(())) => tracing::info!("SIGHUP: the certificate and its key are read again"),
+        Some(Err(error)) => tracing::error!("SIGHUP: the old certificate stays in use: {error}"),
+    }
+}
+
 async fn open(config: &Config) -> anyhow::Result<Server> {
+    if config.superuser_reserved_connections >= config.max_connections {
+        bail!(
+            "superuser_reserved_connections ({}) must be less than max_connections ({})",
+            config.superuser_reserved_connections,
+            config.max_connections
+        );
+    }
     let bootstrap_role = whoami::username().context("cannot tell which user starts the server")?;
     let server_config = ServerConfig {
         bootstrap_role,
         max_connections: config.max_connections,
+        superuser_reserved_connections: config.superuser_reserved_connections,
         engine: EngineConfig {
             target_partitions: Some(config.target_partitions),
             batch_size: Some(config.batch_size),
@@ -192,7 +227,7 @@ async fn shut_down(server: &Server, config: &Config, signals: &mut Signals) {
     tokio::select! {
         () = server.sessions_closed() => {}
         () = tokio::time::sleep(config.shutdown_grace) => terminate(server).await,
-        () = signals.next() => {
+        () = signals.until_stop(|| reload(None)) => {
             println!("Stopping at once.");
             terminate(server).await;
         }
@@ -206,10 +241,11 @@ async fn terminate(server: &Server) {
     let _ = tokio::time::timeout(TERMINATION_PATIENCE, server.sessions_closed()).await;
 }
 
-/// The signals that stop a server.
+/// The signals that a server listens to.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -217,13 +253,18 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+    /// Waits for a signal to stop; reloads at each SIGHUP before it.
+    async fn until_stop(&mut self, reload: impl Fn()) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => reload(),
+            }
         }
     }
 }

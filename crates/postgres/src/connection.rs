@@ -1,18 +1,20 @@
 //! The loop of a connection, and what both query protocols share.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_server::{Error, Notice, Parsed, Session, Severity, TransactionStatus};
+use futures::FutureExt;
 use pgwire::error::ErrorInfo;
 use pgwire::messages::response::{CommandComplete, ReadyForQuery, TransactionStatus as WireStatus};
 use pgwire::messages::startup::ParameterStatus;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use tokio::net::TcpStream;
 
-use crate::portal::Portals;
+use crate::form::BadForm;
+use crate::pending::Place;
 use crate::startup::{NoSession, Startup};
 use crate::wire::{Gone, Incoming, Wire};
 
@@ -44,33 +46,46 @@ impl From<Gone> for Failure {
 pub(crate) struct Connection {
     pub(crate) wire: Wire,
     pub(crate) session: Session,
-    pub(crate) portals: Portals,
-    /// Names of prepared statements without a statement.
-    pub(crate) empty: HashSet<String>,
     /// After an error in the extended protocol everything up to `Sync` is skipped.
     pub(crate) skip_to_sync: bool,
 }
 
 /// Serves one connection from its first byte to its last.
-pub(crate) async fn serve(startup: Arc<Startup>, socket: TcpStream, address: SocketAddr) {
-    // Answers are small and waited for; a failure to set this only costs time.
-    let _ = socket.set_nodelay(true);
+pub(crate) async fn serve(
+    startup: Arc<Startup>,
+    socket: TcpStream,
+    address: SocketAddr,
+    place: Place,
+) {
     let mut wire = Wire::new(socket, startup.limits.max_message_bytes);
-    match startup.session(&mut wire, address).await {
+    let session = tokio::select! {
+        biased;
+        () = place.lost.cancelled() => return refuse(&mut wire),
+        session = startup.session(&mut wire, address) => session,
+    };
+    match session {
         Ok(session) => {
+            drop(place);
             let mut connection = Connection {
                 wire,
                 session,
-                portals: Portals::default(),
-                empty: HashSet::new(),
                 skip_to_sync: false,
             };
             // What the client has not read when it goes is of no use to anybody.
             let _: Result<(), Gone> = connection.run().await;
+            wire = connection.wire;
+            drop(connection.session);
         }
         Err(NoSession::Silent) => {}
         Err(NoSession::Refused(error)) => farewell(&mut wire, &error).await,
     }
+    let _ = tokio::time::timeout(FAREWELL, wire.close()).await;
+}
+
+/// Tells a client that is still logging in that it must make room, if that takes no time.
+fn refuse(wire: &mut Wire) {
+    let error = Error::fatal("53300", "sorry, too many clients already");
+    let _ = wire.send(error_message(&error)).now_or_never();
 }
 
 /// Tells a client why it is thrown out, if it listens.
@@ -115,12 +130,13 @@ impl Connection {
     }
 
     async fn handle(&mut self, incoming: Incoming) -> Result<(), Gone> {
+        self.wire.check_every(self.session.client_check_interval());
         let message = match incoming {
             Incoming::Message(message) => message,
             Incoming::Malformed { .. } if self.skip_to_sync => return Ok(()),
             Incoming::Malformed { extended, error } => {
                 self.skip_to_sync = extended;
-                self.report(&error).await?;
+                self.report(&error.into()).await?;
                 return match extended {
                     true => self.wire.flush().await,
                     false => self.ready_for_query().await,
@@ -151,12 +167,12 @@ impl Connection {
     /// Parses a client's text. A long one is parsed on the query runtime: it takes a while.
     pub(crate) async fn parse(&mut self, text: &str) -> Result<Vec<Parsed>, Failure> {
         let work = self.session.parse(text);
-        Self::unless_gone(&self.wire, work).await
+        Self::unless_gone(&mut self.wire, work).await
     }
 
     /// Waits for `work` of the session, unless the client goes away meanwhile.
     pub(crate) async fn unless_gone<T>(
-        wire: &Wire,
+        wire: &mut Wire,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Failure> {
         tokio::select! {
@@ -203,14 +219,17 @@ impl Connection {
             TransactionStatus::InBlock => WireStatus::Transaction,
             TransactionStatus::Failed => WireStatus::Error,
         };
-        if status == WireStatus::Idle {
-            self.portals.clear();
-        }
         self.session.idle();
         let ready = ReadyForQuery::new(status);
         self.wire
             .send(PgWireBackendMessage::ReadyForQuery(ready))
             .await
+    }
+}
+
+impl From<BadForm> for Error {
+    fn from(bad: BadForm) -> Self {
+        Self::new(bad.sqlstate, bad.message)
     }
 }
 

@@ -202,7 +202,9 @@ impl Connection {
                     limit_reached: true,
                 });
             }
-            let Some(batch) = Self::unless_gone(&self.wire, rows.next(left)).await? else {
+            let next = Self::unless_gone(&mut self.wire, rows.next(left)).await?;
+            self.send_notices().await?;
+            let Some(batch) = next else {
                 return Ok(Sent {
                     rows: sent as u64,
                     limit_reached: false,

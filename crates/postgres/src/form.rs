@@ -3,19 +3,35 @@
 //! Checked before a message is decoded, because the library takes lengths on trust and replaces
 //! text that it cannot read.
 
-use forebay_server::Error;
-
 /// The code of a `CancelRequest`, and its length with the 4-byte key of protocol 3.0.
 const CANCEL: i32 = 80_877_102;
 const CANCEL_LENGTH: usize = 16;
 
+/// What is wrong with a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BadForm {
+    /// Code of PostgreSQL's appendix A.
+    pub(crate) sqlstate: &'static str,
+    /// What a client is told.
+    pub(crate) message: String,
+}
+
+impl BadForm {
+    fn new(sqlstate: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            sqlstate,
+            message: message.into(),
+        }
+    }
+}
+
 /// A message that is not what its type says.
-pub(crate) fn invalid() -> Error {
-    Error::new("08P01", "invalid message format")
+pub(crate) fn invalid() -> BadForm {
+    BadForm::new("08P01", "invalid message format")
 }
 
 /// Checks the body of a typed message.
-pub(crate) fn check(kind: u8, body: &[u8]) -> Result<(), Error> {
+pub(crate) fn check(kind: u8, body: &[u8]) -> Result<(), BadForm> {
     let mut body = Body(body);
     match kind {
         b'Q' => body.text()?,
@@ -44,7 +60,7 @@ pub(crate) fn check(kind: u8, body: &[u8]) -> Result<(), Error> {
     body.end()
 }
 
-fn check_bind(body: &mut Body<'_>) -> Result<(), Error> {
+fn check_bind(body: &mut Body<'_>) -> Result<(), BadForm> {
     body.text()?;
     body.text()?;
     let formats = body.count()?;
@@ -60,7 +76,7 @@ fn check_bind(body: &mut Body<'_>) -> Result<(), Error> {
 }
 
 /// Checks a start-up message or a cancel request.
-pub(crate) fn check_startup(message: &[u8]) -> Result<(), Error> {
+pub(crate) fn check_startup(message: &[u8]) -> Result<(), BadForm> {
     let mut body = Body(&message[4..]);
     let code = body.int()?;
     if code == CANCEL {
@@ -72,14 +88,14 @@ pub(crate) fn check_startup(message: &[u8]) -> Result<(), Error> {
     }
     let (major, minor) = (code >> 16, code & 0xffff);
     if major != 3 {
-        return Err(Error::new(
+        return Err(BadForm::new(
             "0A000",
             format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.0"),
         ));
     }
     match body.0.last() {
         Some(0) => Ok(()),
-        _ => Err(Error::new(
+        _ => Err(BadForm::new(
             "08P01",
             "invalid startup packet layout: expected terminator as last byte",
         )),
@@ -90,37 +106,37 @@ pub(crate) fn check_startup(message: &[u8]) -> Result<(), Error> {
 struct Body<'a>(&'a [u8]);
 
 impl Body<'_> {
-    fn skip(&mut self, bytes: usize) -> Result<(), Error> {
+    fn skip(&mut self, bytes: usize) -> Result<(), BadForm> {
         self.0 = self.0.get(bytes..).ok_or_else(invalid)?;
         Ok(())
     }
 
-    fn byte(&mut self) -> Result<u8, Error> {
+    fn byte(&mut self) -> Result<u8, BadForm> {
         let (first, rest) = self.0.split_first().ok_or_else(invalid)?;
         self.0 = rest;
         Ok(*first)
     }
 
-    fn int(&mut self) -> Result<i32, Error> {
+    fn int(&mut self) -> Result<i32, BadForm> {
         let (first, rest) = self.0.split_first_chunk().ok_or_else(invalid)?;
         self.0 = rest;
         Ok(i32::from_be_bytes(*first))
     }
 
     /// A count of things that follow.
-    fn count(&mut self) -> Result<usize, Error> {
+    fn count(&mut self) -> Result<usize, BadForm> {
         let (first, rest) = self.0.split_first_chunk().ok_or_else(invalid)?;
         self.0 = rest;
         Ok(usize::from(u16::from_be_bytes(*first)))
     }
 
     /// Text up to a zero byte.
-    fn text(&mut self) -> Result<(), Error> {
+    fn text(&mut self) -> Result<(), BadForm> {
         let end = self.0.iter().position(|b| *b == 0).ok_or_else(invalid)?;
         let text = &self.0[..end];
         if let Err(error) = str::from_utf8(text) {
             let byte = text[error.valid_up_to()];
-            return Err(Error::new(
+            return Err(BadForm::new(
                 "22021",
                 format!("invalid byte sequence for encoding \"UTF8\": 0x{byte:02x}"),
             ));
@@ -128,7 +144,7 @@ impl Body<'_> {
         self.skip(end + 1)
     }
 
-    fn end(&self) -> Result<(), Error> {
+    fn end(&self) -> Result<(), BadForm> {
         if self.0.is_empty() {
             Ok(())
         } else {

@@ -27,11 +27,16 @@ impl Connection {
 
     async fn run_script(&mut self, text: &str) -> Result<(), Failure> {
         let statements = self.parse(text).await?;
+        // As PostgreSQL, which runs each statement in the unnamed portal.
+        self.session.close_portal("");
         if statements.is_empty() {
             let empty = PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new());
             self.wire.feed(empty).await?;
         }
         let last = statements.len().saturating_sub(1);
+        if last > 0 {
+            self.session.begin_script();
+        }
         for (i, statement) in statements.into_iter().enumerate() {
             let tag = self.run_statement(&Arc::new(statement)).await?;
             if i == last {
@@ -46,7 +51,7 @@ impl Connection {
     /// Runs one statement and sends its rows; gives its command tag.
     async fn run_statement(&mut self, statement: &Arc<Parsed>) -> Result<String, Failure> {
         let work = self.session.execute(statement);
-        match Self::unless_gone(&self.wire, work).await? {
+        match Self::unless_gone(&mut self.wire, work).await? {
             Response::Done(tag) => Ok(tag),
             Response::Rows(rows) => self.send_all_rows(rows).await,
             Response::CopyOut(copy) => self.copy_out(copy).await,

@@ -1,7 +1,7 @@
 //! From the first byte to a session.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -16,11 +16,7 @@ use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage, SslNegotiati
 use crate::connection::protocol_error;
 use crate::scram::{self, Exchange, ScramError};
 use crate::wire::{Gone, Incoming, Phase, Wire};
-use crate::{Limits, PROTOCOL};
-
-/// A client that has not logged in after this long is cut off, as PostgreSQL does it
-/// (`authentication_timeout`).
-const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
+use crate::{Limits, PROTOCOL, Tls, tls};
 
 /// Encryption requests that a client may send before it starts up: one of each kind.
 const MAX_NEGOTIATIONS: usize = 2;
@@ -29,6 +25,7 @@ const MAX_NEGOTIATIONS: usize = 2;
 pub(crate) struct Startup {
     pub(crate) server: Server,
     pub(crate) limits: Limits,
+    tls: Option<Arc<Tls>>,
     /// Makes up secrets of roles that do not exist; new with each start of the server.
     mock_key: [u8; 32],
 }
@@ -54,10 +51,11 @@ impl From<Error> for NoSession {
 }
 
 impl Startup {
-    pub(crate) fn new(server: Server, limits: Limits) -> Self {
+    pub(crate) fn new(server: Server, limits: Limits, tls: Option<Arc<Tls>>) -> Self {
         Self {
             server,
             limits,
+            tls,
             mock_key: rand::random(),
         }
     }
@@ -68,12 +66,14 @@ impl Startup {
         wire: &mut Wire,
         address: SocketAddr,
     ) -> Result<Session, NoSession> {
-        tokio::time::timeout(LOGIN_TIMEOUT, self.log_in(wire, address))
+        let limit = self.limits.authentication_timeout;
+        tokio::time::timeout(limit, self.log_in(wire, address))
             .await
             .unwrap_or(Err(NoSession::Silent))
     }
 
     async fn log_in(&self, wire: &mut Wire, address: SocketAddr) -> Result<Session, NoSession> {
+        self.direct_tls(wire).await?;
         let message = self.startup_message(wire).await?;
         if let Some(negotiate) = version_answer(&message) {
             wire.feed(PgWireBackendMessage::NegotiateProtocolVersion(negotiate))
@@ -93,29 +93,62 @@ impl Startup {
         Ok(session)
     }
 
-    /// Answers encryption requests (with no) and cancel requests until the client starts up.
+    /// A client may begin with TLS without asking, if it names the protocol in there.
+    async fn direct_tls(&self, wire: &mut Wire) -> Result<(), NoSession> {
+        let Some(tls) = &self.tls else {
+            return Ok(());
+        };
+        if wire.begins_with_tls().await? {
+            let agreed = wire.encrypt(&tls.acceptor()).await?;
+            if agreed.as_deref() != Some(tls::ALPN) {
+                let message = "received direct SSL connection request without ALPN protocol \
+                               negotiation extension";
+                return Err(protocol_error(message).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Encrypts if that is possible, else says that it is not.
+    async fn answer_ssl_request(&self, wire: &mut Wire) -> Result<(), NoSession> {
+        let Some(tls) = &self.tls else {
+            let refuse = PgWireBackendMessage::SslResponse(SslResponse::Refuse);
+            return Ok(wire.send(refuse).await?);
+        };
+        if wire.is_encrypted() {
+            return Err(protocol_error("the connection is encrypted already").into());
+        }
+        if wire.has_read_ahead() {
+            // Whoever sits between the two could have slipped it in.
+            return Err(protocol_error("received unencrypted data after SSL request").into());
+        }
+        let accept = PgWireBackendMessage::SslResponse(SslResponse::Accept);
+        wire.send(accept).await?;
+        wire.encrypt(&tls.acceptor()).await?;
+        Ok(())
+    }
+
+    /// Answers encryption requests and cancel requests until the client starts up.
     async fn startup_message(&self, wire: &mut Wire) -> Result<StartupMessage, NoSession> {
         let mut negotiations = 0;
         loop {
             match next(wire).await? {
                 PgWireFrontendMessage::SslNegotiation(kind) => {
-                    let answer = match kind {
-                        SslNegotiationMetaMessage::PostgresSsl(_) => {
-                            PgWireBackendMessage::SslResponse(SslResponse::Refuse)
+                    negotiations += 1;
+                    match kind {
+                        SslNegotiationMetaMessage::None => wire.expect(Phase::Startup),
+                        _ if negotiations > MAX_NEGOTIATIONS => {
+                            return Err(protocol_error("too many encryption requests").into());
                         }
-                        SslNegotiationMetaMessage::PostgresGss(_) => {
-                            PgWireBackendMessage::GssEncResponse(GssEncResponse::Refuse)
+                        SslNegotiationMetaMessage::PostgresSsl(_) => {
+                            self.answer_ssl_request(wire).await?;
                         }
                         _ => {
-                            wire.expect(Phase::Startup);
-                            continue;
+                            let refuse = GssEncResponse::Refuse;
+                            wire.send(PgWireBackendMessage::GssEncResponse(refuse))
+                                .await?;
                         }
-                    };
-                    negotiations += 1;
-                    if negotiations > MAX_NEGOTIATIONS {
-                        return Err(protocol_error("too many encryption requests").into());
                     }
-                    wire.send(answer).await?;
                 }
                 PgWireFrontendMessage::CancelRequest(cancel) => {
                     if let Some(secret) = cancel.secret_key.as_i32() {

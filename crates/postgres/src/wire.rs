@@ -1,31 +1,31 @@
-//! Bytes to messages and back.
+//! A connection as messages, encrypted or not.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
-use forebay_server::Error;
-use futures::{SinkExt, StreamExt};
+use bytes::BytesMut;
+use futures::{FutureExt, SinkExt, StreamExt};
 use pgwire::error::PgWireError;
-use pgwire::messages::{
-    DecodeContext, PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion,
-    SslNegotiationMetaMessage,
-};
-use tokio::io::Interest;
+use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::startup::ParameterStatus;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_util::codec::{Decoder, Encoder, Framed};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::codec::Framed;
 
-use crate::form;
+pub(crate) use crate::codec::{FLUSH_BYTES, Incoming, Phase};
 
-/// Bytes that are collected before they are sent.
-pub(crate) const FLUSH_BYTES: usize = 64 * 1024;
+use crate::codec::Codec;
 
-/// PostgreSQL's own limit on what comes before authentication.
-const MAX_STARTUP_BYTES: usize = 10_000;
+/// How often a client that has sent ahead is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often a client that has sent ahead is checked for having gone.
-const GONE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// First byte of a TLS handshake, which no message of the protocol begins with.
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// The client cannot be talked to any more.
 #[derive(Debug)]
@@ -37,156 +37,33 @@ impl From<io::Error> for Gone {
     }
 }
 
-/// What is expected next from the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// An encryption request, a cancel request or a start-up message.
-    Negotiation,
-    /// A start-up message or a cancel request.
-    Startup,
-    /// Typed messages of an unauthenticated client.
-    Authentication,
-    /// Typed messages.
-    Session,
-}
-
-struct Codec {
-    phase: Phase,
-    max_message_bytes: usize,
-    context: DecodeContext,
-}
-
-/// What came from the client.
-#[derive(Debug)]
-pub(crate) enum Incoming {
-    /// A message in order.
-    Message(PgWireFrontendMessage),
-    /// A whole message whose inside is wrong; what follows it is unharmed.
-    Malformed {
-        /// Whether it belongs to the extended protocol, which then waits for `Sync`.
-        extended: bool,
-        /// What is wrong.
-        error: Box<Error>,
-    },
-}
-
-impl Decoder for Codec {
-    type Item = Incoming;
-    type Error = PgWireError;
-
-    fn decode(&mut self, source: &mut BytesMut) -> Result<Option<Self::Item>, PgWireError> {
-        // What comes first has no type, but at least a code behind its length.
-        let (offset, least, limit) = match self.phase {
-            Phase::Negotiation | Phase::Startup => (0, 8, MAX_STARTUP_BYTES),
-            Phase::Authentication => (1, 4, MAX_STARTUP_BYTES),
-            Phase::Session => (1, 4, self.max_message_bytes),
-        };
-        let Some(mut length) = source.get(offset..offset + 4) else {
-            return Ok(None);
-        };
-        // The length counts itself. Checked before a byte of the body is waited for.
-        let length = match usize::try_from(length.get_i32()) {
-            Ok(length) if (least..=limit).contains(&length) => offset + length,
-            Ok(length) => return Err(PgWireError::MessageTooLarge(limit, length)),
-            Err(_) => return Err(PgWireError::MessageTooLarge(limit, usize::MAX)),
-        };
-        if source.len() < length {
-            source.reserve((length - source.len()).min(FLUSH_BYTES));
-            return Ok(None);
-        }
-        self.context.awaiting_frontend_ssl = self.phase == Phase::Negotiation;
-        self.context.awaiting_frontend_startup = self.phase == Phase::Startup;
-        if self.phase == Phase::Negotiation && !is_encryption_request(source) {
-            // Not consumed: it is read again as what it is.
-            let nothing = PgWireFrontendMessage::SslNegotiation(SslNegotiationMetaMessage::None);
-            return Ok(Some(Incoming::Message(nothing)));
-        }
-        self.decode_frame(source.split_to(length))
-    }
-}
-
-/// Codes of the two encryption requests, behind their length of 8.
-const ENCRYPTION_CODES: [[u8; 4]; 2] = [80_877_103_i32.to_be_bytes(), 80_877_104_i32.to_be_bytes()];
-
-fn is_encryption_request(message: &[u8]) -> bool {
-    message.len() >= 8
-        && message[..4] == 8_i32.to_be_bytes()
-        && ENCRYPTION_CODES.iter().any(|c| message[4..8] == *c)
-}
-
-impl Codec {
-    /// Decodes one message from its own bytes only: whatever its inner lengths claim, it cannot
-    /// reach into the next one.
-    fn decode_frame(&self, frame: BytesMut) -> Result<Option<Incoming>, PgWireError> {
-        let kind = frame[0];
-        let checked = match self.phase {
-            Phase::Session if !FRONTEND_KINDS.contains(&kind) => {
-                return Err(PgWireError::InvalidMessageType(kind));
-            }
-            Phase::Session => form::check(kind, &frame[5..]),
-            Phase::Startup => form::check_startup(&frame),
-            Phase::Negotiation | Phase::Authentication => Ok(()),
-        };
-        Ok(Some(
-            match checked.and_then(|()| self.decode_whole(frame)) {
-                Ok(message) => Incoming::Message(message),
-                Err(error) => Incoming::Malformed {
-                    extended: b"BCDEHPS".contains(&kind),
-                    error: Box::new(error),
-                },
-            },
-        ))
-    }
-
-    /// The library trusts some lengths and panics where they are wrong; what `form` lets through
-    /// is sound, and should it not be, the connection survives it.
-    fn decode_whole(&self, mut frame: BytesMut) -> Result<PgWireFrontendMessage, Error> {
-        let decode = AssertUnwindSafe(|| {
-            let message = PgWireFrontendMessage::decode(&mut frame, &self.context);
-            (message, frame.is_empty())
-        });
-        match catch_unwind(decode) {
-            Ok((Ok(Some(message)), true)) => Ok(message),
-            _ => Err(form::invalid()),
-        }
-    }
-}
-
-/// Types of the messages that a client may send.
-const FRONTEND_KINDS: &[u8] = b"BCDEFHPQSXcdfp";
-
-impl Encoder<PgWireBackendMessage> for Codec {
-    type Error = io::Error;
-
-    fn encode(&mut self, message: PgWireBackendMessage, buffer: &mut BytesMut) -> io::Result<()> {
-        let start = buffer.len();
-        message.encode(buffer).map_err(|error| {
-            // Half a message must not be sent.
-            buffer.truncate(start);
-            io::Error::other(error)
-        })
-    }
-}
-
 /// A connection as messages.
 pub(crate) struct Wire {
-    framed: Framed<TcpStream, Codec>,
+    framed: Framed<Stream, Codec>,
+    check_interval: Option<Duration>,
 }
 
 impl Wire {
     pub(crate) fn new(socket: TcpStream, max_message_bytes: usize) -> Self {
-        let codec = Codec {
-            phase: Phase::Negotiation,
-            max_message_bytes,
-            context: DecodeContext::new(ProtocolVersion::default()),
-        };
-        let mut framed = Framed::new(socket, codec);
+        // Answers are small and waited for; a peer whose machine is gone must be noticed some
+        // day. A failure to set these only costs time.
+        let _ = socket.set_nodelay(true);
+        let _ = SockRef::from(&socket).set_keepalive(true);
+        let mut framed = Framed::new(Stream::Plain(socket), Codec::new(max_message_bytes));
         framed.set_backpressure_boundary(FLUSH_BYTES);
-        Self { framed }
+        Self {
+            framed,
+            check_interval: None,
+        }
     }
 
     pub(crate) fn expect(&mut self, phase: Phase) {
         self.framed.codec_mut().phase = phase;
+    }
+
+    /// Sets how often [`Wire::gone`] asks a client that has stopped sending (`None`: never).
+    pub(crate) fn check_every(&mut self, interval: Option<Duration>) {
+        self.check_interval = interval;
     }
 
     /// The next message; `None` when the client has closed the connection. Cancel safe.
@@ -214,16 +91,150 @@ impl Wire {
         self.framed.write_buffer_mut()
     }
 
-    /// Waits until the client has closed its side. Nothing is read; cancel safe.
-    pub(crate) async fn gone(&self) {
-        let socket = self.framed.get_ref();
+    /// Whether the client begins with a TLS handshake, without asking first. Nothing is read.
+    pub(crate) async fn begins_with_tls(&self) -> Result<bool, Gone> {
+        let mut first = [0];
+        let peeked = self.framed.get_ref().socket()?.peek(&mut first).await?;
+        Ok(peeked == 1 && first[0] == TLS_HANDSHAKE)
+    }
+
+    /// Whether bytes have come that were not asked for yet.
+    pub(crate) fn has_read_ahead(&self) -> bool {
+        !self.framed.read_buffer().is_empty()
+    }
+
+    pub(crate) fn is_encrypted(&self) -> bool {
+        matches!(self.framed.get_ref(), Stream::Tls(_))
+    }
+
+    /// Encrypts from here on. Gives the protocol that both sides agreed on (ALPN), if they did.
+    pub(crate) async fn encrypt(&mut self, tls: &TlsAcceptor) -> Result<Option<Vec<u8>>, Gone> {
+        let stream = std::mem::replace(self.framed.get_mut(), Stream::Closed);
+        let Stream::Plain(socket) = stream else {
+            return Err(Gone);
+        };
+        let stream = tls.accept(socket).await.inspect_err(|error| {
+            tracing::debug!(%error, "a TLS handshake failed");
+        })?;
+        let protocol = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+        *self.framed.get_mut() = Stream::Tls(Box::new(stream));
+        Ok(protocol)
+    }
+
+    /// Says goodbye in TLS, whose clients take a connection that just ends for an attack.
+    pub(crate) async fn close(&mut self) {
+        if self.is_encrypted() {
+            let _ = self.framed.get_mut().shutdown().await;
+        }
+    }
+
+    /// Waits until the client is gone. Nothing is read; cancel safe.
+    ///
+    /// A client that has shut down its sending side may still wait for its answers, and to a socket
+    /// it looks the same as one that has closed the connection, until something is sent: only the
+    /// latter's machine rejects it. So a client that has stopped sending is sent a message that says
+    /// nothing new, every `client_connection_check_interval`.
+    pub(crate) async fn gone(&mut self) {
+        if self.sending_ended().await.is_err() {
+            return;
+        }
         loop {
-            match socket.ready(Interest::READABLE).await {
-                Ok(ready) if ready.is_read_closed() || ready.is_error() => return,
-                // It has sent ahead: the socket stays readable, so look again after a while.
-                Ok(_) => tokio::time::sleep(GONE_CHECK_INTERVAL).await,
-                Err(_) => return,
+            let Ok(socket) = self.framed.get_ref().socket() else {
+                return;
+            };
+            let interval = async {
+                match self.check_interval {
+                    Some(interval) => tokio::time::sleep(interval).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = socket.ready(Interest::ERROR) => return,
+                () = interval => {}
             }
+            let nothing_new = ParameterStatus::new("server_encoding".into(), "UTF8".into());
+            let message = PgWireBackendMessage::ParameterStatus(nothing_new);
+            if self.send(message).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until no more can come from the client; an error means that it is gone.
+    async fn sending_ended(&self) -> Result<(), Gone> {
+        let socket = self.framed.get_ref().socket()?;
+        loop {
+            let ready = socket.ready(Interest::READABLE).await?;
+            if socket.ready(Interest::ERROR).now_or_never().is_some() {
+                return Err(Gone);
+            }
+            if ready.is_read_closed() {
+                return Ok(());
+            }
+            // It has sent ahead: the socket stays readable, so look again after a while.
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+}
+
+/// What the messages go through.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    /// A handshake has failed.
+    Closed,
+}
+
+impl Stream {
+    fn socket(&self) -> io::Result<&TcpStream> {
+        match self {
+            Self::Plain(socket) => Ok(socket),
+            Self::Tls(stream) => Ok(stream.get_ref().0),
+            Self::Closed => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+            Self::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Closed => Poll::Ready(Ok(())),
         }
     }
 }

@@ -21,6 +21,8 @@ pub enum Interrupt {
     IdleInTransactionTimeout,
     /// `idle_session_timeout` ran out.
     IdleSessionTimeout,
+    /// `idle_cursor_timeout` ran out.
+    IdleCursorTimeout,
 }
 
 impl From<Interrupt> for Error {
@@ -38,6 +40,9 @@ impl From<Interrupt> for Error {
                 "25P03",
                 "terminating connection due to idle-in-transaction timeout",
             ),
+            Interrupt::IdleCursorTimeout => {
+                Self::new("57014", "canceling portal due to idle-cursor timeout")
+            }
             Interrupt::IdleSessionTimeout => Self::fatal(
                 "57P05",
                 "terminating connection due to idle-session timeout",

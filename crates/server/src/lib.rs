@@ -13,13 +13,15 @@
 //! - whatever ends a statement drops its guards, and dropping is the only way to give back;
 //! - no result is ever held whole: rows are pulled batch by batch.
 
+mod bound;
 mod commands;
 mod copy;
-mod cursor;
 mod error;
 mod interrupt;
+mod limits;
 mod login;
 mod password;
+mod portals;
 mod prepared;
 mod rows;
 mod session;
@@ -28,15 +30,17 @@ mod settings;
 mod transaction;
 mod way;
 
+pub use bound::{Executed, PortalDescription};
 pub use copy::{CopyFormat, CopyOut};
 pub use error::{Error, Result, Severity};
+pub use forebay_engine::Notice;
 pub use forebay_sql::{Parsed, Statement};
 pub use interrupt::Interrupt;
 pub use login::{LoginRequest, PasswordCheck};
 pub use password::ScramSecret;
 pub use prepared::Prepared;
 pub use rows::{Response, Rows};
-pub use session::{Notice, Session, TransactionStatus};
+pub use session::{Session, TransactionStatus};
 pub use settings::SERVER_VERSION;
 
 use std::path::Path;
@@ -56,8 +60,10 @@ use sessions::Sessions;
 pub struct ServerConfig {
     /// The role that always exists and may do everything.
     pub bootstrap_role: String,
-    /// Sessions at once; superusers may go beyond it.
+    /// Sessions at once.
     pub max_connections: usize,
+    /// How many of them only superusers get.
+    pub superuser_reserved_connections: usize,
     /// Choices about execution.
     pub engine: EngineConfig,
 }

@@ -7,7 +7,7 @@ use forebay_catalog::Role;
 use forebay_engine::DATABASE;
 
 use crate::password::{self, ScramSecret};
-use crate::sessions::NewHandle;
+use crate::sessions::{Full, NewHandle, Room, SessionHandle};
 use crate::{Error, Result, Server, Session};
 
 /// What a client says about itself when it connects.
@@ -78,16 +78,17 @@ impl Server {
                 format!("role \"{}\" does not exist", request.user),
             ));
         };
-        self.check_login(role)?;
+        check_login(role)?;
         check_database(&request)?;
-        let handle = self.inner.sessions.open(NewHandle {
+        let new = NewHandle {
             user: role.name.clone(),
             superuser: role.superuser,
             database: request.database.clone(),
             application_name: String::new(),
             client_address: request.address.map(|a| a.ip().to_string()),
             client_port: request.address.map_or(-1, |a| i32::from(a.port())),
-        });
+        };
+        let handle = self.open_handle(role, new)?;
         if self.is_shutting_down() {
             // It began between the look above and the list that it is on now.
             handle.drain.interrupt(crate::Interrupt::Shutdown);
@@ -98,31 +99,54 @@ impl Server {
         })
     }
 
-    fn check_login(&self, role: &Arc<Role>) -> Result<()> {
-        if !role.login {
-            return Err(Error::fatal(
-                "28000",
-                format!("role \"{}\" is not permitted to log in", role.name),
-            ));
-        }
-        let sessions = &self.inner.sessions;
-        if !role.superuser && sessions.count() >= self.inner.config.max_connections {
-            return Err(Error::fatal("53300", "sorry, too many clients already")
-                .with_detail(format!(
-                    "The limit is {} sessions.",
-                    self.inner.config.max_connections
-                ))
-                .with_hint("Raise --max-connections, or close sessions."));
-        }
-        let limit = usize::try_from(role.connection_limit).ok();
-        if limit.is_some_and(|limit| sessions.count_of(&role.name) >= limit) {
-            return Err(Error::fatal(
+    fn open_handle(&self, role: &Arc<Role>, new: NewHandle) -> Result<Arc<SessionHandle>> {
+        let config = &self.inner.config;
+        let reserved = match role.superuser {
+            true => 0,
+            false => config.superuser_reserved_connections,
+        };
+        let room = Room {
+            sessions: config.max_connections.saturating_sub(reserved),
+            of_role: usize::try_from(role.connection_limit).ok(),
+        };
+        let opened = self.inner.sessions.open(new, room);
+        opened.map_err(|full| match full {
+            Full::Sessions => self.too_many_clients(role.superuser),
+            Full::OfRole => Error::fatal(
                 "53300",
                 format!("too many connections for role \"{}\"", role.name),
+            ),
+        })
+    }
+
+    fn too_many_clients(&self, superuser: bool) -> Error {
+        let config = &self.inner.config;
+        let most = config.max_connections;
+        let open = self.inner.sessions.count();
+        if open < most && !superuser {
+            return Error::fatal(
+                "53300",
+                "remaining connection slots are reserved for superusers",
+            )
+            .with_detail(format!(
+                "{open} of max_connections = {most} sessions are open; superuser_reserved_connections is {}.",
+                config.superuser_reserved_connections
             ));
         }
-        Ok(())
+        Error::fatal("53300", "sorry, too many clients already")
+            .with_detail(format!("The limit is {most} sessions."))
+            .with_hint("Raise --max-connections, or close sessions.")
     }
+}
+
+fn check_login(role: &Role) -> Result<()> {
+    if !role.login {
+        return Err(Error::fatal(
+            "28000",
+            format!("role \"{}\" is not permitted to log in", role.name),
+        ));
+    }
+    Ok(())
 }
 
 /// One database, under its own name, PostgreSQL's default name, and the role's.

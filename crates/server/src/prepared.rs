@@ -8,26 +8,35 @@ use forebay_engine::{LogicalStatement, Vantage};
 use forebay_sql::{Expr, Parsed, Statement};
 use parking_lot::Mutex;
 
+use crate::limits::{self, Kept};
 use crate::way::{Answer, Request};
 use crate::{Error, Result, Session};
 
 /// A statement that is parsed and, where it has a plan, resolved.
 #[derive(Debug)]
 pub struct Prepared {
-    parsed: Arc<Parsed>,
+    /// `None` for an empty statement.
+    parsed: Option<Arc<Parsed>>,
     declared: Vec<Option<DataType>>,
     client_types: Vec<u32>,
     /// Resolved anew when the catalog or the settings have changed.
     logical: Mutex<Option<LogicalStatement>>,
     schema: Option<SchemaRef>,
     parameters: Vec<Option<DataType>>,
+    _kept: Kept,
 }
 
 impl Prepared {
-    /// The statement itself.
+    /// The statement itself; `None` when it is empty.
     #[must_use]
-    pub fn parsed(&self) -> &Arc<Parsed> {
-        &self.parsed
+    pub fn parsed(&self) -> Option<&Arc<Parsed>> {
+        self.parsed.as_ref()
+    }
+
+    /// Its text.
+    pub(crate) fn text(&self) -> Arc<str> {
+        let text = self.parsed.as_ref().map(|p| Arc::clone(&p.text));
+        text.unwrap_or_default()
     }
 
     /// The columns that it returns; `None` when it returns no rows.
@@ -55,7 +64,8 @@ impl Prepared {
     /// The resolved statement, if the catalog and the settings are still those that it was
     /// resolved with.
     pub(crate) fn usable(&self, vantage: &Vantage) -> Option<LogicalStatement> {
-        let plain = matches!(self.parsed.statement, Statement::Plan(_));
+        let parsed = self.parsed.as_ref();
+        let plain = parsed.is_some_and(|p| matches!(p.statement, Statement::Plan(_)));
         let logical = self.logical.lock();
         let usable = logical.as_ref().filter(|l| plain && l.is_of(vantage));
         usable.cloned()
@@ -97,29 +107,27 @@ fn plain_type(data_type: &DataType) -> DataType {
 }
 
 impl Session {
-    /// Prepares `parsed` under `name`; the empty name is replaced, others must be free.
-    /// `declared` are the parameter types that the client gave, `client_types` their ids.
+    /// Prepares `parsed` (`None`: an empty statement) under `name`; the empty name is replaced,
+    /// others must be free. `declared` are the parameter types that the client gave,
+    /// `client_types` their ids.
     ///
     /// # Errors
-    /// A used name, or whatever resolving the statement reports.
+    /// A used name, a limit (53400), or whatever resolving the statement reports.
     pub async fn prepare(
         &mut self,
         name: &str,
-        parsed: Arc<Parsed>,
+        parsed: Option<Arc<Parsed>>,
         declared: Vec<Option<DataType>>,
         client_types: Vec<u32>,
     ) -> Result<Arc<Prepared>> {
-        if !name.is_empty() && self.prepared.contains_key(name) {
-            return Err(Error::new(
-                "42P05",
-                format!("prepared statement \"{name}\" already exists"),
-            ));
-        }
-        self.check_may_prepare(&parsed)?;
-        let watch = self.watch_preparation(&parsed);
-        let logical = watch.over(self.analyze(&parsed, &declared)).await?;
-        drop(watch);
-        let schema = self.schema_of(&parsed.statement, logical.as_ref()).await?;
+        self.make_room_for(name)?;
+        let text_bytes = parsed.as_ref().map_or(0, |p| p.text.len());
+        let kept_bytes = (text_bytes + size_of_val(client_types.as_slice())) as u64;
+        let kept = self.kept.keep(kept_bytes, &self.settings)?;
+        let (logical, schema) = match &parsed {
+            Some(parsed) => self.resolve(parsed, &declared).await?,
+            None => (None, None),
+        };
         let parameters = match &logical {
             Some(logical) => logical.parameters().types().to_vec(),
             None => declared.clone(),
@@ -131,15 +139,51 @@ impl Session {
             logical: Mutex::new(logical),
             schema,
             parameters,
+            _kept: kept,
         });
         self.prepared.insert(name.to_owned(), Arc::clone(&prepared));
         Ok(prepared)
     }
 
-    /// In a failed block only its end may be prepared.
-    fn check_may_prepare(&self, parsed: &Parsed) -> Result<()> {
-        let failed = self.transaction_status() == crate::TransactionStatus::Failed;
-        if failed && !parsed.statement.classify().ends_failed_transaction {
+    /// Sees to it that `name` is free and one more prepared statement is allowed.
+    fn make_room_for(&mut self, name: &str) -> Result<()> {
+        if name.is_empty() {
+            self.prepared.remove(name);
+        }
+        if self.prepared.contains_key(name) {
+            return Err(Error::new(
+                "42P05",
+                format!("prepared statement \"{name}\" already exists"),
+            ));
+        }
+        let limit = self.settings.count(limits::PREPARED_STATEMENTS);
+        if self.prepared.len() >= limit {
+            return Err(limits::too_many(
+                "prepared statements",
+                limits::PREPARED_STATEMENTS,
+                limit,
+            ));
+        }
+        Ok(())
+    }
+
+    async fn resolve(
+        &mut self,
+        parsed: &Arc<Parsed>,
+        declared: &[Option<DataType>],
+    ) -> Result<(Option<LogicalStatement>, Option<SchemaRef>)> {
+        self.check_may_follow(Some(parsed))?;
+        let watch = self.watch_preparation(parsed);
+        let logical = watch.over(self.analyze(parsed, declared)).await?;
+        drop(watch);
+        let schema = self.schema_of(&parsed.statement, logical.as_ref()).await?;
+        Ok((logical, schema))
+    }
+
+    /// In a failed block only its end may be prepared and bound.
+    pub(crate) fn check_may_follow(&self, parsed: Option<&Parsed>) -> Result<()> {
+        let ends = parsed.is_some_and(|p| p.statement.classify().ends_failed_transaction);
+        if self.transaction_status() == crate::TransactionStatus::Failed && !ends {
             return Err(Error::new(
                 "25P02",
                 "current transaction is aborted, commands ignored until end of transaction block",
@@ -162,6 +206,16 @@ impl Session {
         })
     }
 
+    /// The columns that a prepared statement returns now; `None` when it returns no rows. Those of
+    /// a `FETCH` are its cursor's.
+    #[must_use]
+    pub fn columns(&self, prepared: &Prepared) -> Option<SchemaRef> {
+        match prepared.parsed().map(|p| &p.statement) {
+            Some(Statement::Fetch(fetch)) if !fetch.mv => self.portals.schema(&fetch.cursor),
+            _ => prepared.schema().cloned(),
+        }
+    }
+
     /// Forgets the prepared statement `name`, if there is one.
     pub fn forget_prepared(&mut self, name: &str) {
         self.prepared.remove(name);
@@ -181,9 +235,8 @@ impl Session {
                 Some(text_columns(&[name.as_str()]))
             }
             Statement::Show(None) => Some(text_columns(&["name", "setting", "description"])),
-            Statement::Fetch(fetch) if !fetch.mv => {
-                Some(self.cursors.get(&fetch.cursor)?.schema().clone())
-            }
+            // Its cursor may not be there yet: see `Session::columns`.
+            Statement::Fetch(_) => None,
             Statement::Execute { name, .. } => self.prepared(name)?.schema().cloned(),
             _ => logical
                 .map(|l| l.schema().clone())
@@ -208,7 +261,7 @@ impl Session {
             let types = self.server.inner.engine.on_query_runtime(work).await?;
             types.into_iter().map(Some).collect()
         };
-        self.prepare(name, Arc::new(parsed), declared, Vec::new())
+        self.prepare(name, Some(Arc::new(parsed)), declared, Vec::new())
             .await?;
         Ok(Answer::Done("PREPARE".to_owned()))
     }
@@ -233,10 +286,13 @@ impl Session {
                     .with_detail(format!("The parameter is: {argument}")),
             );
         }
+        let parsed = prepared.parsed().cloned();
+        let parsed =
+            parsed.ok_or_else(|| Error::new("0A000", "cannot EXECUTE an empty statement"))?;
         Ok(Request {
             arguments: arguments.to_vec(),
-            prepared: Some(Arc::clone(&prepared)),
-            ..Request::plain(Arc::clone(prepared.parsed()))
+            prepared: Some(prepared),
+            ..Request::plain(parsed)
         })
     }
 

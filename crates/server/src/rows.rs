@@ -6,9 +6,10 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use forebay_engine::ResultStream;
+use tokio::time::Instant;
 
 use crate::copy::CopyOut;
-use crate::cursor::CursorRows;
+use crate::portals::PortalRows;
 use crate::way::Running;
 use crate::{Error, Result};
 
@@ -34,14 +35,17 @@ pub struct Rows {
     verb: &'static str,
     counts_rows: bool,
     returned: u64,
+    /// Since when they wait for their client; `None` while they are read.
+    suspended: Option<Instant>,
+    failed: bool,
 }
 
 #[derive(Debug)]
 enum Source {
     Plan(ResultStream),
     Batches(VecDeque<RecordBatch>),
-    /// Rows of a cursor, at most this many; the statement of the cursor goes on elsewhere.
-    Cursor(Arc<CursorRows>, Option<u64>),
+    /// Rows of a portal, at most this many; the statement of the portal goes on elsewhere.
+    Portal(Arc<PortalRows>, Option<u64>),
 }
 
 impl Rows {
@@ -54,6 +58,8 @@ impl Rows {
             verb,
             counts_rows: matches!(verb, "SELECT" | "FETCH"),
             returned: 0,
+            suspended: None,
+            failed: false,
         }
     }
 
@@ -67,9 +73,9 @@ impl Rows {
         Self::new(schema, Source::Batches([batch].into()), running, verb)
     }
 
-    pub(crate) fn of_cursor(cursor: Arc<CursorRows>, limit: Option<u64>, running: Running) -> Self {
-        let schema = Arc::clone(cursor.schema());
-        Self::new(schema, Source::Cursor(cursor, limit), running, "FETCH")
+    pub(crate) fn of_portal(portal: Arc<PortalRows>, limit: Option<u64>, running: Running) -> Self {
+        let schema = Arc::clone(portal.schema());
+        Self::new(schema, Source::Portal(portal, limit), running, "FETCH")
     }
 
     /// The columns, named as PostgreSQL names them.
@@ -93,6 +99,7 @@ impl Rows {
         let Some(running) = &mut self.running else {
             return Ok(self.take_rest(limit));
         };
+        self.suspended = None;
         running.resume();
         let watch = running.watch();
         watch
@@ -142,6 +149,7 @@ impl Rows {
     }
 
     fn end(&mut self, outcome: Result<(), &Error>) {
+        self.failed |= outcome.is_err();
         if let Some(running) = self.running.take() {
             running.finish(outcome);
         }
@@ -153,7 +161,25 @@ impl Rows {
     pub fn suspend(&mut self) {
         if let Some(running) = &mut self.running {
             running.suspend();
+            self.suspended = Some(Instant::now());
         }
+    }
+
+    /// Since when they hold what their statement holds without being read.
+    pub(crate) fn suspended_since(&self) -> Option<Instant> {
+        self.suspended.filter(|_| self.running.is_some())
+    }
+
+    /// Whether they ended with an error.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Ends the statement early: nobody wants the rest.
+    pub(crate) fn stop(&mut self) {
+        self.rest = None;
+        self.running = None;
+        self.source = Source::Batches(VecDeque::new());
     }
 
     /// Waits until the statement is interrupted, for as long as a slow client is being written
@@ -190,8 +216,8 @@ async fn next_of(source: &mut Source) -> Result<Option<RecordBatch>> {
             }
         },
         Source::Batches(batches) => Ok(batches.pop_front()),
-        Source::Cursor(cursor, limit) => {
-            let batch = cursor.next(*limit).await?;
+        Source::Portal(portal, limit) => {
+            let batch = portal.next(*limit).await?;
             if let (Some(left), Some(batch)) = (limit.as_mut(), &batch) {
                 *left -= batch.num_rows() as u64;
             }

@@ -2,18 +2,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::scalar::ScalarValue;
 use forebay_catalog::{Role, Snapshot};
-use forebay_engine::{SessionFacts, Vantage};
+use forebay_engine::{Notice, Notices, SessionFacts, Vantage};
 use forebay_lifecycle::QueryId;
 use forebay_sql::Parsed;
+use tokio::time::Instant;
 
-use crate::cursor::Cursors;
 use crate::interrupt::Interrupt;
+use crate::limits::KeptBytes;
 use crate::login::LoginRequest;
+use crate::portals::Portals;
 use crate::prepared::Prepared;
 use crate::sessions::{Activity, SessionHandle};
 use crate::settings::{self, Settings};
@@ -23,17 +25,6 @@ use crate::{Error, Response, Result, Server};
 
 /// Texts up to this size are parsed on the network runtime, in well under a millisecond.
 const MAX_QUICK_TEXT_BYTES: usize = 16 * 1024;
-
-/// A message to the client that is no error.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// `WARNING`, `NOTICE`, `INFO`.
-    pub severity: &'static str,
-    /// Code of PostgreSQL's appendix A.
-    pub sqlstate: &'static str,
-    /// What it says.
-    pub message: String,
-}
 
 /// The transaction as the client is told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +53,13 @@ pub struct Session {
     pub(crate) identity: Identity,
     pub(crate) settings: Settings,
     pub(crate) transaction: Transaction,
-    pub(crate) cursors: Cursors,
+    pub(crate) portals: Portals,
+    pub(crate) kept: KeptBytes,
     pub(crate) prepared: HashMap<String, Arc<Prepared>>,
     pub(crate) vantages: Vantages,
-    notices: Vec<Notice>,
-    transaction_serial: u64,
+    pub(crate) notices: Arc<Notices>,
+    /// Whether the statements of one message are being run as one block.
+    in_script: bool,
     /// Values of reported settings that the client knows.
     told: HashMap<&'static str, String>,
 }
@@ -83,7 +76,8 @@ impl Session {
             .map_or_else(|| "local".to_owned(), |a| a.to_string());
         let mut session = Self {
             server,
-            cursors: Cursors::new(Arc::clone(&handle)),
+            portals: Portals::new(Arc::clone(&handle)),
+            kept: KeptBytes::default(),
             handle,
             identity: Identity {
                 protocol: request.protocol,
@@ -95,8 +89,8 @@ impl Session {
             transaction: Transaction::None,
             prepared: HashMap::new(),
             vantages: Vantages::default(),
-            notices: Vec::new(),
-            transaction_serial: 0,
+            notices: Arc::default(),
+            in_script: false,
             told: HashMap::new(),
         };
         session.adopt_settings(role, request)?;
@@ -114,6 +108,11 @@ impl Session {
             }
         }
         for (name, value) in &request.settings {
+            if settings::is_for_superusers(name) && !role.superuser {
+                return Err(Error::permission(format!(
+                    "permission denied to set parameter \"{name}\""
+                )));
+            }
             self.settings
                 .set(name, &stored_values(name, value), false)?;
         }
@@ -163,6 +162,7 @@ impl Session {
     /// # Errors
     /// Whatever goes wrong with it. The front end reports the error through [`Session::fail`].
     pub async fn execute(&mut self, parsed: &Arc<Parsed>) -> Result<Response> {
+        self.begin_fetched(&parsed.statement).await?;
         self.run(Request::plain(Arc::clone(parsed))).await
     }
 
@@ -170,15 +170,17 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::execute`].
-    pub async fn execute_prepared(
+    pub(crate) async fn execute_prepared(
         &mut self,
         prepared: &Arc<Prepared>,
+        parsed: &Arc<Parsed>,
         values: Vec<ScalarValue>,
     ) -> Result<Response> {
+        self.begin_fetched(&parsed.statement).await?;
         self.run(Request {
             prepared: Some(Arc::clone(prepared)),
             values,
-            ..Request::plain(Arc::clone(prepared.parsed()))
+            ..Request::plain(Arc::clone(parsed))
         })
         .await
     }
@@ -188,6 +190,7 @@ impl Session {
         self.transaction = match std::mem::take(&mut self.transaction) {
             Transaction::Block(mut open) => {
                 open.give_back_after_failure();
+                self.portals.fail(open.depth());
                 Transaction::Failed(open)
             }
             other => other,
@@ -200,32 +203,48 @@ impl Session {
     /// # Errors
     /// When the commit fails; everything is undone then.
     pub async fn end_implicit_transaction(&mut self, succeeded: bool) -> Result<()> {
-        let open = match std::mem::take(&mut self.transaction) {
-            Transaction::Implicit(open) => open,
-            other => {
-                self.transaction = other;
-                return Ok(());
-            }
-        };
-        if succeeded {
-            self.commit(open).await
-        } else {
-            self.roll_back(*open);
-            Ok(())
+        self.in_script = false;
+        match std::mem::take(&mut self.transaction) {
+            Transaction::Implicit(open) if succeeded => return self.commit(open).await,
+            Transaction::Implicit(open) => self.roll_back(*open),
+            // Nothing was run, but portals may have been bound.
+            Transaction::None if succeeded => self.portals.commit(),
+            Transaction::None => self.portals.roll_back(),
+            block => self.transaction = block,
         }
+        Ok(())
+    }
+
+    /// The next statements up to [`Session::end_implicit_transaction`] come in one message, which
+    /// makes them a transaction block even without `BEGIN`.
+    pub fn begin_script(&mut self) {
+        self.in_script = true;
+    }
+
+    /// Whether statements are in a transaction block, be it that of one message.
+    pub(crate) fn in_block(&self) -> bool {
+        let begun = matches!(
+            self.transaction,
+            Transaction::Block(_) | Transaction::Failed(_)
+        );
+        begun || self.in_script
+    }
+
+    /// Savepoints that are open.
+    pub(crate) fn savepoint_depth(&self) -> usize {
+        self.transaction.open().map_or(0, Open::depth)
     }
 
     pub(crate) async fn commit(&mut self, open: Box<Open>) -> Result<()> {
-        self.transaction_serial += 1;
         let before = open.settings_before().clone();
         let result = open.commit(&self.server.inner.catalog).await;
         match result {
             Ok(()) => {
-                self.cursors.commit();
+                self.portals.commit();
                 self.settings.end_transaction();
             }
             Err(_) => {
-                self.cursors.roll_back();
+                self.portals.roll_back();
                 self.settings = before;
             }
         }
@@ -234,8 +253,7 @@ impl Session {
     }
 
     pub(crate) fn roll_back(&mut self, open: Open) {
-        self.transaction_serial += 1;
-        self.cursors.roll_back();
+        self.portals.roll_back();
         open.roll_back(&mut self.settings);
         self.state_superuser();
     }
@@ -261,8 +279,9 @@ impl Session {
     }
 
     /// Waits until something ends the idle session: a signal, a time limit, or the server's
-    /// shutdown. Cancel safe, but the time limits count anew with each call.
-    pub async fn idle_interrupted(&self) -> Error {
+    /// shutdown. Meanwhile ends the results that nobody fetches (`idle_cursor_timeout`). Cancel
+    /// safe, but the session's time limits count anew with each call.
+    pub async fn idle_interrupted(&mut self) -> Error {
         let (limit, reason) = match self.transaction_status() {
             TransactionStatus::Idle => ("idle_session_timeout", Interrupt::IdleSessionTimeout),
             _ => (
@@ -270,24 +289,23 @@ impl Session {
                 Interrupt::IdleInTransactionTimeout,
             ),
         };
-        let limit = self.settings.timeout(limit);
-        let timeout = async {
-            match limit {
-                Some(limit) => tokio::time::sleep(limit).await,
-                None => std::future::pending().await,
+        let end = self.settings.timeout(limit).map(|l| Instant::now() + l);
+        let patience = self.settings.timeout("idle_cursor_timeout");
+        loop {
+            let expiry = patience.and_then(|patience| self.portals.next_expiry(patience));
+            tokio::select! {
+                biased;
+                interrupt = self.handle.termination.interrupted() => return interrupt.into(),
+                interrupt = self.handle.drain.interrupted() => return interrupt.into(),
+                () = until(end) => return reason.into(),
+                () = until(expiry) => self.portals.expire(patience.unwrap_or_default()),
             }
-        };
-        tokio::select! {
-            biased;
-            interrupt = self.handle.termination.interrupted() => interrupt.into(),
-            interrupt = self.handle.drain.interrupted() => interrupt.into(),
-            () = timeout => reason.into(),
         }
     }
 
     /// Messages that have come up since the last call.
-    pub fn take_notices(&mut self) -> Vec<Notice> {
-        std::mem::take(&mut self.notices)
+    pub fn take_notices(&self) -> Vec<Notice> {
+        self.notices.take()
     }
 
     /// Reported settings that have changed since the last call; all of them at the first.
@@ -311,18 +329,20 @@ impl Session {
         sqlstate: &'static str,
         message: impl Into<String>,
     ) {
-        let wanted = match self.setting("client_min_messages") {
-            "error" => false,
-            "warning" => severity == "WARNING",
-            _ => true,
+        let notice = Notice {
+            severity,
+            sqlstate,
+            message: message.into(),
         };
-        if wanted {
-            self.notices.push(Notice {
-                severity,
-                sqlstate,
-                message: message.into(),
-            });
-        }
+        self.notices
+            .add(notice, self.setting("client_min_messages"));
+    }
+
+    /// How often a running statement's client that has stopped sending is asked whether it is
+    /// still there; `None`: never.
+    #[must_use]
+    pub fn client_check_interval(&self) -> Option<Duration> {
+        self.settings.timeout("client_connection_check_interval")
     }
 
     /// A setting that always exists.
@@ -408,24 +428,12 @@ impl Session {
         status.query_start = Some(Utc::now());
     }
 
-    /// Counts transactions: what belongs to one is gone when the number has changed.
-    #[must_use]
-    pub fn transaction_serial(&self) -> u64 {
-        self.transaction_serial
-    }
-
     /// Waits until the session is to end at once. Cancel safe.
     pub fn terminated(&self) -> impl Future<Output = ()> + use<> {
         let termination = Arc::clone(&self.handle.termination);
         async move {
             termination.interrupted().await;
         }
-    }
-
-    /// The columns of the SQL cursor `name`, if it is open.
-    #[must_use]
-    pub fn cursor_schema(&self, name: &str) -> Option<&SchemaRef> {
-        self.cursors.get(name).ok().map(|rows| rows.schema())
     }
 
     /// Brings `pg_stat_activity` up to date.
@@ -462,6 +470,14 @@ impl Drop for Session {
     }
 }
 
+/// Sleeps until then; for ever if there is no such time.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// A value that was stored as one text, as `SET` would have been given it.
 fn stored_values(name: &str, value: &str) -> Vec<String> {
     if name.eq_ignore_ascii_case("search_path") {
@@ -481,6 +497,7 @@ impl Vantages {
         server: &Server,
         handle: &SessionHandle,
         settings: &Settings,
+        notices: &Arc<Notices>,
         snapshot: Arc<Snapshot>,
         start: DateTime<Utc>,
     ) -> Result<Vantage> {
@@ -506,6 +523,7 @@ impl Vantages {
             search_path: settings.search_path(current_user),
             settings: Arc::clone(settings.all()),
             snapshot,
+            notices: Arc::clone(notices),
         };
         let vantage = Vantage::new(
             &server.inner.session_config,

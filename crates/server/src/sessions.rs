@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::interrupt::{Interrupt, Interruptor};
+use crate::portals::{self, Listing};
 use crate::settings;
 
 /// What a session does, as `pg_stat_activity` names it.
@@ -69,7 +70,7 @@ pub struct SessionHandle {
     pub(crate) drain: Arc<Interruptor>,
     running: Mutex<Option<Arc<Interruptor>>>,
     /// Brought up to date whenever the session opens or closes one.
-    pub(crate) cursors: Mutex<Vec<CursorRow>>,
+    pub(crate) portals: Listing,
 }
 
 impl SessionHandle {
@@ -143,6 +144,8 @@ pub(crate) struct Sessions {
     by_pid: DashMap<i32, Arc<SessionHandle>>,
     last_pid: AtomicI32,
     closed: Notify,
+    /// Taken by a session that opens.
+    door: Mutex<()>,
 }
 
 /// What a new session is known by.
@@ -155,8 +158,36 @@ pub(crate) struct NewHandle {
     pub(crate) client_port: i32,
 }
 
+/// How many sessions there may be before one more is opened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// In all, as this role sees it.
+    pub(crate) sessions: usize,
+    /// Of the role; `None` is without limit.
+    pub(crate) of_role: Option<usize>,
+}
+
+/// Why there is no room for a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    Sessions,
+    OfRole,
+}
+
 impl Sessions {
-    pub(crate) fn open(&self, new: NewHandle) -> Arc<SessionHandle> {
+    /// Opens a session if there is room for it.
+    pub(crate) fn open(&self, new: NewHandle, room: Room) -> Result<Arc<SessionHandle>, Full> {
+        // Those who come at once are counted one after the other.
+        let _turn = self.door.lock();
+        if self.count() >= room.sessions {
+            return Err(Full::Sessions);
+        }
+        if room
+            .of_role
+            .is_some_and(|most| self.count_of(&new.user) >= most)
+        {
+            return Err(Full::OfRole);
+        }
         let now = Utc::now();
         let handle = Arc::new(SessionHandle {
             pid: self.free_pid(),
@@ -180,10 +211,10 @@ impl Sessions {
             termination: Interruptor::new(),
             drain: Interruptor::new(),
             running: Mutex::new(None),
-            cursors: Mutex::new(Vec::new()),
+            portals: Listing::default(),
         });
         self.by_pid.insert(handle.pid, Arc::clone(&handle));
-        handle
+        Ok(handle)
     }
 
     /// Process ids count up from 1 and start again after the largest; used ones are skipped.
@@ -211,7 +242,7 @@ impl Sessions {
         self.by_pid.len()
     }
 
-    pub(crate) fn count_of(&self, user: &str) -> usize {
+    fn count_of(&self, user: &str) -> usize {
         self.by_pid.iter().filter(|s| s.user == user).count()
     }
 
@@ -284,7 +315,7 @@ impl BackendControl for Sessions {
 
     fn cursors(&self, pid: i32) -> Vec<CursorRow> {
         let session = self.by_pid.get(&pid);
-        session.map_or_else(Vec::new, |s| s.cursors.lock().clone())
+        session.map_or_else(Vec::new, |s| portals::listed(&s.portals))
     }
 
     fn cancel(&self, asker: &SessionFacts, pid: i32) -> Result<bool, EngineError> {

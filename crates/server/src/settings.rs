@@ -16,6 +16,8 @@ enum Kind {
     Bool,
     /// Milliseconds; 0 switches the limit off. Written with the largest unit that fits.
     Milliseconds,
+    /// Kilobytes of 1024 bytes. Written with the largest unit that fits.
+    Kilobytes,
     Integer {
         min: i64,
         max: i64,
@@ -34,6 +36,7 @@ enum Kind {
 enum Context {
     /// Nobody: it tells what is so.
     Internal,
+    Superuser,
     User,
 }
 
@@ -79,6 +82,18 @@ const fn internal(
     }
 }
 
+const fn superuser(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    description: &'static str,
+) -> Definition {
+    Definition {
+        context: Context::Superuser,
+        ..user(name, kind, default, description)
+    }
+}
+
 const fn reported(definition: Definition) -> Definition {
     Definition {
         reported: true,
@@ -95,6 +110,10 @@ const ISOLATION: Kind = Kind::Enum(&[
     "read committed",
     "read uncommitted",
 ]);
+const COUNT: Kind = Kind::Integer {
+    min: 1,
+    max: 1_000_000,
+};
 const MESSAGE_LEVEL: Kind = Kind::Enum(&[
     "debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error",
 ]);
@@ -119,6 +138,12 @@ const DEFINITIONS: &[Definition] = &[
         Kind::Enum(&["hex", "escape"]),
         "hex",
         "Text form of bytea.",
+    ),
+    user(
+        "client_connection_check_interval",
+        Kind::Milliseconds,
+        "1s",
+        "How often a running statement asks a client that has stopped sending whether it is there.",
     ),
     reported(user(
         "client_encoding",
@@ -155,6 +180,12 @@ const DEFINITIONS: &[Definition] = &[
         Kind::Integer { min: -15, max: 3 },
         "1",
         "Digits of floating-point numbers in text form.",
+    ),
+    user(
+        "idle_cursor_timeout",
+        Kind::Milliseconds,
+        "1h",
+        "A cursor or portal that is not fetched from for longer is ended.",
     ),
     user(
         "idle_in_transaction_session_timeout",
@@ -205,6 +236,24 @@ const DEFINITIONS: &[Definition] = &[
         "max_identifier_length",
         "63",
         "Characters of an identifier.",
+    ),
+    superuser(
+        "max_portals",
+        COUNT,
+        "1000",
+        "Portals and cursors that a session may have open.",
+    ),
+    superuser(
+        "max_prepared_statements",
+        COUNT,
+        "1000",
+        "Prepared statements that a session may have.",
+    ),
+    superuser(
+        "max_session_kept_size",
+        Kind::Kilobytes,
+        "128MB",
+        "Bytes that a session may keep of texts of prepared statements and of bound values.",
     ),
     internal("role", "none", "The role that SET ROLE chose."),
     user(
@@ -416,6 +465,18 @@ impl Settings {
         (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
     }
 
+    /// The number of a setting that limits how many there may be.
+    pub(crate) fn count(&self, name: &str) -> usize {
+        let number = self.get(name).and_then(|v| v.parse().ok());
+        number.unwrap_or(usize::MAX)
+    }
+
+    /// A size setting in bytes.
+    pub(crate) fn bytes(&self, name: &str) -> u64 {
+        let kilobytes = self.get(name).and_then(parse_kilobytes);
+        kilobytes.map_or(u64::MAX, |kb| kb * 1024)
+    }
+
     /// The schemas of `search_path`, `$user` being `role`.
     pub(crate) fn search_path(&self, role: &str) -> Vec<String> {
         let path = self.get("search_path").unwrap_or_default();
@@ -476,6 +537,10 @@ fn row(name: &str, value: &str) -> SettingRow {
             parse_milliseconds(value).unwrap_or_default().to_string(),
             Some("ms"),
         ),
+        Kind::Kilobytes => (
+            parse_kilobytes(value).unwrap_or_default().to_string(),
+            Some("kB"),
+        ),
         _ => (value.to_owned(), None),
     };
     SettingRow {
@@ -485,11 +550,12 @@ fn row(name: &str, value: &str) -> SettingRow {
         description: d.description.to_owned(),
         context: match d.context {
             Context::Internal => "internal",
+            Context::Superuser => "superuser",
             Context::User => "user",
         },
         kind: match d.kind {
             Kind::Bool => "bool",
-            Kind::Milliseconds | Kind::Integer { .. } => "integer",
+            Kind::Milliseconds | Kind::Kilobytes | Kind::Integer { .. } => "integer",
             Kind::Enum(_) => "enum",
             _ => "string",
         },
@@ -516,6 +582,11 @@ fn unrecognized(name: &str) -> Error {
 
 fn read_only(name: &str) -> Error {
     Error::new("55P02", format!("parameter \"{name}\" cannot be changed"))
+}
+
+/// Whether only a superuser may change the setting.
+pub(crate) fn is_for_superusers(name: &str) -> bool {
+    definition(name).is_some_and(|d| d.context == Context::Superuser)
 }
 
 fn invalid(name: &str, value: &str) -> Error {
@@ -561,6 +632,7 @@ fn canonical(name: &str, values: &[String]) -> Result<String> {
         Kind::Milliseconds => parse_milliseconds(&joined)
             .map(show_milliseconds)
             .map_err(|()| bad()),
+        Kind::Kilobytes => parse_kilobytes(&joined).map(show_kilobytes).ok_or_else(bad),
         Kind::Integer { min, max } => {
             let number: i64 = joined.trim().parse().map_err(|_| bad())?;
             if !(min..=max).contains(&number) {
@@ -658,6 +730,33 @@ fn show_milliseconds(milliseconds: u64) -> String {
             || format!("{milliseconds}ms"),
             |(factor, unit)| format!("{}{unit}", milliseconds / factor),
         )
+}
+
+/// The time as its setting shows it.
+pub(crate) fn show_duration(time: Duration) -> String {
+    show_milliseconds(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+const SIZES: [(&str, u64); 4] = [("TB", 1 << 30), ("GB", 1 << 20), ("MB", 1 << 10), ("kB", 1)];
+
+/// A whole number of kilobytes, or of a larger unit; units are sensitive to case, as in PostgreSQL.
+fn parse_kilobytes(value: &str) -> Option<u64> {
+    let value = value.trim();
+    let digits = value.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = value.split_at(digits);
+    let factor = match unit.trim_start() {
+        "" => 1,
+        unit => SIZES.iter().find(|(name, _)| *name == unit)?.1,
+    };
+    let kilobytes = number.parse::<u64>().ok()?.checked_mul(factor)?;
+    (kilobytes <= i32::MAX.unsigned_abs().into()).then_some(kilobytes)
+}
+
+/// 2048 is `2MB`.
+fn show_kilobytes(kilobytes: u64) -> String {
+    let fits = |(_, factor): &&(&str, u64)| kilobytes > 0 && kilobytes.is_multiple_of(*factor);
+    let (unit, factor) = SIZES.iter().find(fits).unwrap_or(&SIZES[3]);
+    format!("{}{unit}", kilobytes / factor)
 }
 
 /// Zones by name in any letter case, and fixed offsets (`+2`, `-03:30`).
@@ -761,6 +860,16 @@ mod tests {
             ("server_version", &["16"], Err("55P02")),
             ("no_such_thing", &["1"], Err("42704")),
             ("my.own", &["1"], Ok("1")),
+            ("max_session_kept_size", &["2048"], Ok("2MB")),
+            ("max_session_kept_size", &["3 GB"], Ok("3GB")),
+            ("max_session_kept_size", &["0"], Ok("0kB")),
+            ("max_session_kept_size", &["1mb"], Err("22023")),
+            (
+                "max_session_kept_size",
+                &["9999999999999999TB"],
+                Err("22023"),
+            ),
+            ("max_portals", &["0"], Err("22023")),
             ("extra_float_digits", &["4"], Err("22023")),
             ("row_security", &["maybe"], Err("22023")),
         ];
@@ -805,7 +914,10 @@ mod tests {
                 pair[1].name
             );
         }
-        for d in DEFINITIONS.iter().filter(|d| d.context == Context::User) {
+        for d in DEFINITIONS
+            .iter()
+            .filter(|d| d.context != Context::Internal)
+        {
             let values = if d.kind == Kind::Identifiers {
                 split_identifiers(d.default)
             } else {

@@ -126,7 +126,7 @@ impl Open {
     }
 
     /// Undoes everything since the savepoint, which stays; gives how many savepoints are open
-    /// then.
+    /// then, that one included.
     pub(crate) fn roll_back_to(&mut self, name: &str, settings: &mut Settings) -> Result<usize> {
         let index = self.find(name)?;
         self.savepoints.truncate(index + 1);
@@ -138,11 +138,12 @@ impl Open {
         Ok(index + 1)
     }
 
-    /// Forgets the savepoint and those after it; their work stays.
-    pub(crate) fn release(&mut self, name: &str) -> Result<()> {
+    /// Forgets the savepoint and those after it; their work stays. Gives how many savepoints are
+    /// still open.
+    pub(crate) fn release(&mut self, name: &str) -> Result<usize> {
         let index = self.find(name)?;
         self.savepoints.truncate(index);
-        Ok(())
+        Ok(index)
     }
 
     /// Gives back the locks that a failed transaction no longer needs: all that were taken

@@ -16,12 +16,12 @@ use forebay_sql::{Class, CopyDirection, CopyTarget, DfStatement, Parsed, Stateme
 use tokio::time::Instant;
 
 use crate::copy::CopyOut;
-use crate::cursor::Declaration;
 use crate::interrupt::{Interrupt, Interruptor};
+use crate::portals::Declaration;
 use crate::prepared::Prepared;
 use crate::sessions::{Activity, SessionHandle};
 use crate::transaction::Transaction;
-use crate::{Error, Response, Result, Rows, Session};
+use crate::{Error, Response, Result, Rows, Session, limits};
 
 /// A statement to be run: its text, what is known of it from an earlier `PREPARE`, and values.
 #[derive(Debug, Clone)]
@@ -145,10 +145,7 @@ impl Session {
                 "current transaction is aborted, commands ignored until end of transaction block",
             ));
         }
-        let in_block = matches!(
-            self.transaction,
-            Transaction::Block(_) | Transaction::Failed(_)
-        );
+        let in_block = self.in_block();
         if class.needs_transaction_block && !in_block {
             return Err(Error::new(
                 "25P01",
@@ -264,7 +261,8 @@ impl Session {
             Finish::Rows(_) => Ok(Response::Rows(rows)),
             Finish::CopyOut(options) => Ok(Response::CopyOut(CopyOut::new(rows, &options)?)),
             Finish::Cursor { name, hold } => {
-                if let Err(error) = self.cursors.check_free(&name) {
+                let limit = self.settings.count(limits::PORTALS);
+                if let Err(error) = self.portals.check_free(&name, limit) {
                     rows.fail(&error);
                     return Err(error);
                 }
@@ -275,7 +273,7 @@ impl Session {
                     hold,
                     depth: self.open().depth(),
                 };
-                self.cursors.declare(declaration, rows);
+                self.portals.declare(declaration, rows);
                 Ok(Response::Done("DECLARE CURSOR".to_owned()))
             }
         }
@@ -725,7 +723,13 @@ impl Session {
             .transaction
             .open()
             .map_or_else(chrono::Utc::now, |open| open.started);
-        self.vantages
-            .get(&self.server, &self.handle, &self.settings, snapshot, start)
+        self.vantages.get(
+            &self.server,
+            &self.handle,
+            &self.settings,
+            &self.notices,
+            snapshot,
+            start,
+        )
     }
 }

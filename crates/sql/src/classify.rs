@@ -88,9 +88,10 @@ pub struct Class {
     pub returns_rows: bool,
     /// Whether it is allowed in a failed transaction because it ends the failure.
     pub ends_failed_transaction: bool,
-    /// Whether it makes sense only inside `BEGIN … COMMIT`.
+    /// Whether it makes sense only inside a transaction block. The statements of one message are
+    /// one too. (Savepoints need `BEGIN`; the server checks that.)
     pub needs_transaction_block: bool,
-    /// Whether it is an error inside `BEGIN … COMMIT`.
+    /// Whether it is an error inside a transaction block.
     pub forbidden_in_transaction_block: bool,
 }
 
@@ -180,14 +181,17 @@ impl Statement {
     /// The statements that touch no relation at all.
     fn classify_session(&self) -> Class {
         match self {
-            Self::Begin { .. } => Class::new("BEGIN"),
+            Self::Begin { start: false, .. } => Class::new("BEGIN"),
+            Self::Begin { start: true, .. } => Class::new("START TRANSACTION"),
             Self::Commit { .. } => Class::new("COMMIT").ends_failure(),
             Self::Rollback { .. } => Class::new("ROLLBACK").ends_failure(),
-            Self::Savepoint(_) => Class::new("SAVEPOINT").in_block(true),
-            Self::RollbackTo(_) => Class::new("ROLLBACK").ends_failure().in_block(true),
-            Self::Release(_) => Class::new("RELEASE").in_block(true),
+            Self::Savepoint(_) => Class::new("SAVEPOINT"),
+            Self::RollbackTo(_) => Class::new("ROLLBACK").ends_failure(),
+            Self::Release(_) => Class::new("RELEASE"),
             Self::Show(_) => Class::new("SHOW").rows(),
-            Self::Reset(_) => Class::new("RESET"),
+            Self::Reset(_)
+            | Self::SetRole { reset: true, .. }
+            | Self::SetSessionAuthorization { reset: true, .. } => Class::new("RESET"),
             Self::Discard(kind) => {
                 Class::new(discard_tag(*kind)).outside_block(*kind == DiscardKind::All)
             }

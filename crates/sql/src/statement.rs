@@ -58,6 +58,8 @@ pub enum Statement {
     Copy(Box<Copy>),
     /// `BEGIN` or `START TRANSACTION`.
     Begin {
+        /// Whether it was written `START TRANSACTION`, which its tag repeats.
+        start: bool,
         /// `READ ONLY` is `Some(true)`, `READ WRITE` is `Some(false)`.
         read_only: Option<bool>,
     },
@@ -98,6 +100,8 @@ pub enum Statement {
     SetRole {
         /// The role; `None` is `NONE`, the session's own.
         role: Option<String>,
+        /// Whether it was written `RESET ROLE`, which its tag repeats.
+        reset: bool,
         /// Whether it ends with the transaction.
         local: bool,
     },
@@ -105,6 +109,8 @@ pub enum Statement {
     SetSessionAuthorization {
         /// The role; `None` is `DEFAULT`, the one that connected.
         role: Option<String>,
+        /// Whether it was written `RESET SESSION AUTHORIZATION`, which its tag repeats.
+        reset: bool,
         /// Whether it ends with the transaction.
         local: bool,
     },

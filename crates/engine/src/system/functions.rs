@@ -173,7 +173,15 @@ fn signals(backends: &Arc<dyn BackendControl>) -> Vec<ScalarUDF> {
                     .as_primitive::<Int64Type>()
                     .iter()
                     .map(|pid| match pid.and_then(|p| i32::try_from(p).ok()) {
-                        Some(pid) => Ok(Some(send(backends.as_ref(), facts, pid)?)),
+                        Some(pid) => {
+                            let sent = send(backends.as_ref(), facts, pid)?;
+                            if !sent {
+                                let message =
+                                    format!("PID {pid} is not a PostgreSQL backend process");
+                                facts.warn("01000", message);
+                            }
+                            Ok(Some(sent))
+                        }
                         None => Ok(None),
                     })
                     .collect::<Result<Vec<Option<bool>>>>()?;

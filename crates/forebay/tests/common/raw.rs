@@ -300,3 +300,35 @@ pub fn sync() -> Vec<u8> {
 pub fn terminate() -> Vec<u8> {
     message('X', &[])
 }
+
+/// Messages as one line: kinds, with what errors, notices, tags, rows and the state of the
+/// transaction say.
+pub fn told(messages: &[Message]) -> String {
+    let told = messages.iter().map(|message| match message.kind {
+        'E' | 'N' => {
+            let field = |kind| message.field(kind).unwrap_or_default();
+            format!("{}[{} {}]", message.kind, field('C'), field('M'))
+        }
+        'C' => format!("C[{}]", message.text()),
+        'D' => format!("D({})", row(&message.body).join(",")),
+        'Z' => format!("Z{}", message.text()),
+        kind => kind.to_string(),
+    });
+    told.collect::<Vec<_>>().join(" ")
+}
+
+/// The values of a `DataRow` in text form.
+fn row(body: &[u8]) -> Vec<String> {
+    let mut values = Vec::new();
+    let mut rest = &body[2..];
+    while let Some((length, after)) = rest.split_first_chunk() {
+        let length = i32::from_be_bytes(*length);
+        let (value, after) = after.split_at(usize::try_from(length).unwrap_or(0));
+        values.push(match length {
+            -1 => "NULL".to_owned(),
+            _ => String::from_utf8_lossy(value).into_owned(),
+        });
+        rest = after;
+    }
+    values
+}

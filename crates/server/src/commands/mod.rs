@@ -1,5 +1,6 @@
 //! Statements that need no plan.
 
+mod cursor;
 mod ddl;
 mod names;
 mod roles;
@@ -7,11 +8,10 @@ mod settings;
 mod text;
 mod transaction;
 
-use forebay_sql::{Fetch, Statement};
+use forebay_sql::Statement;
 
-use crate::cursor::forward_steps;
 use crate::way::{Answer, Request};
-use crate::{Error, Response, Result, Rows, Session};
+use crate::{Error, Result, Session};
 
 pub(crate) use names::find_relation;
 pub(crate) use text::{copy_source, copy_to_file, explain_options};
@@ -19,11 +19,14 @@ pub(crate) use text::{copy_source, copy_to_file, explain_options};
 impl Session {
     /// Carries out a statement that has no plan.
     pub(crate) async fn command(&mut self, request: &Request) -> Result<Answer> {
-        match &request.parsed.statement {
-            Statement::Begin { read_only } => Ok(self.begin(*read_only, &request.parsed.text)),
+        let statement = &request.parsed.statement;
+        // What the parser says of it: the tag of those that go by several names.
+        let tag = statement.classify().statement_type;
+        match statement {
+            Statement::Begin { read_only, .. } => Ok(self.begin(*read_only, tag)),
             Statement::Commit { chain } => self.commit_block(*chain).await,
             Statement::Rollback { chain } => self.roll_back_block(*chain),
-            Statement::Savepoint(name) => Ok(self.savepoint(name)),
+            Statement::Savepoint(name) => self.savepoint(name),
             Statement::RollbackTo(name) => self.roll_back_to(name),
             Statement::Release(name) => self.release(name),
             Statement::LockTable { names, .. } => self.lock_table(names),
@@ -31,21 +34,14 @@ impl Session {
             Statement::SetTransaction { read_only, session } => {
                 self.set_transaction(*read_only, *session)
             }
-            Statement::Unlisten => Ok(Answer::Done(
-                request
-                    .parsed
-                    .statement
-                    .classify()
-                    .statement_type
-                    .to_owned(),
-            )),
-            Statement::SetRole { role, local } => {
-                let answer = self.set_role(role.as_deref(), *local)?;
-                Ok(reset_tag(&request.parsed.text, answer))
+            Statement::Unlisten => Ok(Answer::Done(tag.to_owned())),
+            Statement::SetRole { role, local, .. } => {
+                self.set_role(role.as_deref(), *local)?;
+                Ok(Answer::Done(tag.to_owned()))
             }
-            Statement::SetSessionAuthorization { role, local } => {
-                let answer = self.set_session_authorization(role.as_deref(), *local)?;
-                Ok(reset_tag(&request.parsed.text, answer))
+            Statement::SetSessionAuthorization { role, local, .. } => {
+                self.set_session_authorization(role.as_deref(), *local)?;
+                Ok(Answer::Done(tag.to_owned()))
             }
             Statement::Show(name) => self.show_setting(name.as_deref()),
             Statement::Reset(name) => self.reset(name.as_deref()),
@@ -60,7 +56,7 @@ impl Session {
             }
             Statement::Deallocate(name) => self.deallocate(name.as_deref()),
             Statement::Fetch(fetch) => self.fetch(fetch).await,
-            Statement::Close(name) => self.close(name.as_deref()),
+            Statement::Close(name) => self.close_cursor(name.as_deref()),
             Statement::CreateExternalTable(table) => self.create_external_table(table).await,
             Statement::CreateView(view) => self.create_view(view).await,
             Statement::CreateSchema {
@@ -97,40 +93,6 @@ impl Session {
         }
     }
 
-    async fn fetch(&mut self, fetch: &Fetch) -> Result<Answer> {
-        let cursor = self.cursors.get(&fetch.cursor)?.clone();
-        let (skip, limit) = forward_steps(&cursor, fetch.direction).await?;
-        let mut left = skip;
-        while left > 0
-            && let Some(batch) = cursor.next(Some(left)).await?
-        {
-            left -= batch.num_rows() as u64;
-        }
-        if !fetch.mv {
-            return Ok(Answer::Ready(Box::new(move |running| {
-                Ok(Response::Rows(Rows::of_cursor(cursor, limit, running)))
-            })));
-        }
-        let mut moved = 0;
-        while let Some(batch) = cursor.next(limit.map(|l| l - moved)).await? {
-            moved += batch.num_rows() as u64;
-        }
-        Ok(Answer::Done(format!("MOVE {moved}")))
-    }
-
-    fn close(&mut self, name: Option<&str>) -> Result<Answer> {
-        match name {
-            Some(name) => {
-                self.cursors.close(name)?;
-                Ok(Answer::Done("CLOSE CURSOR".to_owned()))
-            }
-            None => {
-                self.cursors.close_all();
-                Ok(Answer::Done("CLOSE CURSOR ALL".to_owned()))
-            }
-        }
-    }
-
     fn deallocate(&mut self, name: Option<&str>) -> Result<Answer> {
         match name {
             Some(name) => {
@@ -143,17 +105,5 @@ impl Session {
                 Ok(Answer::Done("DEALLOCATE ALL".to_owned()))
             }
         }
-    }
-}
-
-/// `RESET ROLE` does what `SET ROLE NONE` does, and says what it was called.
-fn reset_tag(text: &str, answer: Answer) -> Answer {
-    let reset = text
-        .get(..5)
-        .is_some_and(|word| word.eq_ignore_ascii_case("reset"));
-    if reset {
-        Answer::Done("RESET".to_owned())
-    } else {
-        answer
     }
 }

@@ -75,6 +75,7 @@ impl Session {
             self.require_role_rights("alter role", &RoleOptions::default())?;
             self.protect_superuser(name)?;
         }
+        self.check_may_set(setting)?;
         let value = match value {
             Some(value) => {
                 let mut settings = Settings::new();

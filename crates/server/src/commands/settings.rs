@@ -9,7 +9,7 @@ use forebay_sql::DiscardKind;
 use crate::prepared::text_columns;
 use crate::settings::{ROLE, SESSION_AUTHORIZATION, TRANSACTION_READ_ONLY, show_all};
 use crate::way::Answer;
-use crate::{Error, Response, Result, Rows, Session};
+use crate::{Error, Response, Result, Rows, Session, settings};
 
 /// DataFusion's options that every role may set, with the largest value that it may give them.
 const OPTIONS_FOR_ALL: [(&str, usize); 2] = [
@@ -24,15 +24,12 @@ impl Session {
         value: Option<&[String]>,
         local: bool,
     ) -> Result<Answer> {
-        if local && self.transaction_status() == crate::TransactionStatus::Idle {
-            self.notice(
-                "WARNING",
-                "25P01",
-                "SET LOCAL can only be used in transaction blocks",
-            );
+        if local {
+            self.warn_outside_block("SET LOCAL");
         }
         // Like SET TRANSACTION, these are for the current transaction only.
         let local = local || name.starts_with("transaction_");
+        self.check_may_set(name)?;
         let before = self.settings.clone();
         match value {
             Some(value) => self.settings.set(name, value, local)?,
@@ -43,6 +40,16 @@ impl Session {
             return Err(error);
         }
         Ok(Answer::Done("SET".to_owned()))
+    }
+
+    /// What protects the server from its users is for superusers.
+    pub(crate) fn check_may_set(&self, name: &str) -> Result<()> {
+        if settings::is_for_superusers(name) && !self.is_superuser() {
+            return Err(Error::permission(format!(
+                "permission denied to set parameter \"{name}\""
+            )));
+        }
+        Ok(())
     }
 
     /// Options of DataFusion are checked by DataFusion, and most are for superusers: with some a
@@ -83,12 +90,18 @@ impl Session {
                 self.settings.set(TRANSACTION_READ_ONLY, &value, true)?;
             }
         }
+        if !session {
+            self.warn_outside_block("SET TRANSACTION");
+        }
         Ok(Answer::Done("SET".to_owned()))
     }
 
     pub(super) fn reset(&mut self, name: Option<&str>) -> Result<Answer> {
         match name {
-            Some(name) => self.settings.reset(name, false)?,
+            Some(name) => {
+                self.check_may_set(name)?;
+                self.settings.reset(name, false)?;
+            }
             None => self.settings.reset_all(),
         }
         Ok(Answer::Done("RESET".to_owned()))
@@ -126,7 +139,7 @@ impl Session {
     pub(super) fn discard(&mut self, what: DiscardKind) -> Result<Answer> {
         let tag = match what {
             DiscardKind::All => {
-                self.cursors.close_all();
+                self.portals.close_all();
                 self.prepared.clear();
                 self.set_session_authorization(None, false)?;
                 self.settings.reset_all();
@@ -141,7 +154,7 @@ impl Session {
 
     /// `SET ROLE`: until roles have members, a superuser may become anybody and others only
     /// themselves.
-    pub(super) fn set_role(&mut self, role: Option<&str>, local: bool) -> Result<Answer> {
+    pub(super) fn set_role(&mut self, role: Option<&str>, local: bool) -> Result<()> {
         if let Some(role) = role {
             let snapshot = self.snapshot();
             let session_user = self.setting(SESSION_AUTHORIZATION);
@@ -158,7 +171,7 @@ impl Session {
         let value = role.unwrap_or("none").to_owned();
         self.settings.state_fact(ROLE, &value, local);
         self.state_superuser();
-        Ok(Answer::Done("SET".to_owned()))
+        Ok(())
     }
 
     /// `SET SESSION AUTHORIZATION`: for those who logged in as a superuser.
@@ -166,7 +179,7 @@ impl Session {
         &mut self,
         role: Option<&str>,
         local: bool,
-    ) -> Result<Answer> {
+    ) -> Result<()> {
         let login_role = self.identity.login_role.to_string();
         let role = role.unwrap_or(&login_role);
         let snapshot = self.snapshot();
@@ -184,7 +197,7 @@ impl Session {
             .state_fact(SESSION_AUTHORIZATION, &role, local);
         self.settings.state_fact(ROLE, "none", local);
         self.state_superuser();
-        Ok(Answer::Done("SET".to_owned()))
+        Ok(())
     }
 }
 

@@ -7,8 +7,8 @@ use crate::{Error, Result, Session};
 use super::names::find_relation;
 
 impl Session {
-    /// The tag repeats which of its two names the client used.
-    pub(super) fn begin(&mut self, read_only: Option<bool>, text: &str) -> Answer {
+    /// `tag` is which of its two names the client used.
+    pub(super) fn begin(&mut self, read_only: Option<bool>, tag: &str) -> Answer {
         self.transaction = match std::mem::take(&mut self.transaction) {
             Transaction::Implicit(open) => Transaction::Block(open),
             other => {
@@ -23,10 +23,6 @@ impl Session {
         if let Some(read_only) = read_only {
             self.settings.set_read_only(read_only);
         }
-        let start = text
-            .get(..5)
-            .is_some_and(|word| word.eq_ignore_ascii_case("start"));
-        let tag = if start { "START TRANSACTION" } else { "BEGIN" };
         Answer::Done(tag.to_owned())
     }
 
@@ -91,16 +87,38 @@ impl Session {
         }
     }
 
-    pub(super) fn savepoint(&mut self, name: &str) -> Answer {
+    pub(super) fn savepoint(&mut self, name: &str) -> Result<Answer> {
+        self.require_block("SAVEPOINT")?;
         let settings = self.settings.clone();
         self.open_mut().savepoint(name.to_owned(), &settings);
-        Answer::Done("SAVEPOINT".to_owned())
+        Ok(Answer::Done("SAVEPOINT".to_owned()))
+    }
+
+    /// Savepoints need a block that was begun: the statements of one message, a block to others,
+    /// are none to them.
+    fn require_block(&self, what: &str) -> Result<()> {
+        match self.transaction {
+            Transaction::Block(_) | Transaction::Failed(_) => Ok(()),
+            Transaction::None | Transaction::Implicit(_) => Err(Error::new(
+                "25P01",
+                format!("{what} can only be used in transaction blocks"),
+            )),
+        }
+    }
+
+    /// Tells that a statement ends together with its effect.
+    pub(super) fn warn_outside_block(&mut self, what: &str) {
+        if !self.in_block() {
+            let message = format!("{what} can only be used in transaction blocks");
+            self.notice("WARNING", "25P01", message);
+        }
     }
 
     pub(super) fn roll_back_to(&mut self, name: &str) -> Result<Answer> {
+        self.require_block("ROLLBACK TO SAVEPOINT")?;
         let mut settings = self.settings.clone();
         let depth = self.open_mut().roll_back_to(name, &mut settings)?;
-        self.cursors.close_deeper_than(depth);
+        self.portals.roll_back_to(depth);
         self.settings = settings;
         self.transaction = match std::mem::take(&mut self.transaction) {
             Transaction::Failed(open) => Transaction::Block(open),
@@ -111,7 +129,9 @@ impl Session {
     }
 
     pub(super) fn release(&mut self, name: &str) -> Result<Answer> {
-        self.open_mut().release(name)?;
+        self.require_block("RELEASE SAVEPOINT")?;
+        let depth = self.open_mut().release(name)?;
+        self.portals.release(depth);
         Ok(Answer::Done("RELEASE".to_owned()))
     }
 

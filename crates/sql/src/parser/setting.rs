@@ -33,12 +33,20 @@ impl StatementParser<'_> {
         };
         if self.eat(&["SESSION", "AUTHORIZATION"]) {
             let role = self.role_or("DEFAULT")?;
-            return Ok(Statement::SetSessionAuthorization { role, local });
+            return Ok(Statement::SetSessionAuthorization {
+                role,
+                reset: false,
+                local,
+            });
         }
         if self.at_set_role() {
             self.next();
             let role = self.role_or("NONE")?;
-            return Ok(Statement::SetRole { role, local });
+            return Ok(Statement::SetRole {
+                role,
+                reset: false,
+                local,
+            });
         }
         let (name, value) = self.assignment()?;
         Ok(set_statement(name, value, local))
@@ -149,10 +157,12 @@ impl StatementParser<'_> {
         Ok(match self.setting_or_all()?.as_deref() {
             Some("role") => Statement::SetRole {
                 role: None,
+                reset: true,
                 local: false,
             },
             Some("session_authorization") => Statement::SetSessionAuthorization {
                 role: None,
+                reset: true,
                 local: false,
             },
             other => Statement::Reset(other.map(str::to_owned)),
@@ -207,10 +217,12 @@ fn set_statement(name: String, value: Option<Vec<String>>, local: bool) -> State
     match name.as_str() {
         "role" => Statement::SetRole {
             role: one(value).filter(|role| role != "none"),
+            reset: false,
             local,
         },
         "session_authorization" => Statement::SetSessionAuthorization {
             role: one(value),
+            reset: false,
             local,
         },
         _ => Statement::Set { name, value, local },

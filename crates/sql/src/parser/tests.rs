@@ -21,15 +21,15 @@ fn check(table: &[(&str, &str)]) {
 #[test]
 fn transactions() {
     check(&[
-        ("begin", "Begin { read_only: None }"),
-        ("BEGIN WORK", "Begin { read_only: None }"),
+        ("begin", "Begin { start: false, read_only: None }"),
+        ("BEGIN WORK", "Begin { start: false, read_only: None }"),
         (
             "start transaction isolation level serializable, read only, not deferrable",
-            "Begin { read_only: Some(true) }",
+            "Begin { start: true, read_only: Some(true) }",
         ),
         (
             "begin transaction isolation level read committed read write",
-            "Begin { read_only: Some(false) }",
+            "Begin { start: false, read_only: Some(false) }",
         ),
         ("commit", "Commit { chain: false }"),
         ("end transaction and chain", "Commit { chain: true }"),
@@ -111,29 +111,35 @@ fn settings() {
         ),
         (
             "set role Ann",
-            "SetRole { role: Some(\"ann\"), local: false }",
+            "SetRole { role: Some(\"ann\"), reset: false, local: false }",
         ),
         (
             "set local role 'Ann'",
-            "SetRole { role: Some(\"Ann\"), local: true }",
+            "SetRole { role: Some(\"Ann\"), reset: false, local: true }",
         ),
-        ("set role none", "SetRole { role: None, local: false }"),
+        (
+            "set role none",
+            "SetRole { role: None, reset: false, local: false }",
+        ),
         (
             "set role to bob",
-            "SetRole { role: Some(\"bob\"), local: false }",
+            "SetRole { role: Some(\"bob\"), reset: false, local: false }",
         ),
-        ("reset role", "SetRole { role: None, local: false }"),
+        (
+            "reset role",
+            "SetRole { role: None, reset: true, local: false }",
+        ),
         (
             "set session authorization ann",
-            "SetSessionAuthorization { role: Some(\"ann\"), local: false }",
+            "SetSessionAuthorization { role: Some(\"ann\"), reset: false, local: false }",
         ),
         (
             "set local session authorization default",
-            "SetSessionAuthorization { role: None, local: true }",
+            "SetSessionAuthorization { role: None, reset: false, local: true }",
         ),
         (
             "reset session authorization",
-            "SetSessionAuthorization { role: None, local: false }",
+            "SetSessionAuthorization { role: None, reset: true, local: false }",
         ),
         ("show all", "Show(None)"),
         ("show Server_Version", "Show(Some(\"server_version\"))"),

@@ -16,14 +16,15 @@ struct Modes {
 
 impl StatementParser<'_> {
     pub(super) fn begin(&mut self) -> Result<Statement, ParseError> {
-        if self.eat(&["START"]) {
+        let start = self.eat(&["START"]);
+        if start {
             self.expect(&["TRANSACTION"])?;
         } else {
             self.expect(&["BEGIN"])?;
             self.eat_one_of(&["WORK", "TRANSACTION"]);
         }
         let read_only = self.transaction_modes()?.read_only;
-        Ok(Statement::Begin { read_only })
+        Ok(Statement::Begin { start, read_only })
     }
 
     pub(super) fn commit(&mut self) -> Result<Statement, ParseError> {

@@ -1,0 +1,202 @@
+//! Limits on what clients may pile up.
+
+use super::common::raw::{self, Raw, kinds, sqlstate, told};
+use super::common::{self, all_given_back, eventually, value};
+use super::server;
+
+fn detail(answer: &[raw::Message]) -> String {
+    let error = answer.iter().find(|m| m.kind == 'E').expect("an error");
+    error.field('D').expect("a detail")
+}
+
+#[tokio::test]
+async fn too_many_clients_are_refused() {
+    let limits = [
+        "--max-connections",
+        "5",
+        "--superuser-reserved-connections",
+        "2",
+    ];
+    let (server, at_rest) = server(&limits).await;
+    let client = server.client().await;
+    client
+        .simple_query("CREATE ROLE guest LOGIN; CREATE ROLE pair LOGIN CONNECTION LIMIT 2")
+        .await
+        .expect("roles");
+    drop(client);
+    eventually("nobody is connected", async || server.sockets() <= at_rest).await;
+    let connect = |user: &str| {
+        let mut raw = Raw::connect(&server);
+        raw.start_up_as(user);
+        raw
+    };
+    let refused = |user: &str| {
+        let mut raw = Raw::connect(&server);
+        raw.send(&raw::startup(user));
+        told(&raw.until_closed())
+    };
+    let pair = [connect("pair"), connect("pair")];
+    assert_eq!(
+        refused("pair"),
+        "E[53300 too many connections for role \"pair\"]"
+    );
+    let mut held = vec![connect("guest")];
+    // The last ones are for those who can look into it.
+    assert_eq!(
+        refused("guest"),
+        "E[53300 remaining connection slots are reserved for superusers]"
+    );
+    let client = server.client().await;
+    assert_eq!(
+        value(&client, "SELECT count(*) FROM pg_stat_activity").await,
+        "4"
+    );
+    held.push(connect(&common::superuser()));
+    for user in ["guest", &common::superuser()] {
+        assert_eq!(refused(user), "E[53300 sorry, too many clients already]");
+    }
+    // A place that is given back can be had again.
+    drop((client, held));
+    let mut config = server.client_config();
+    config.user("guest");
+    eventually("a place is free again", async || {
+        common::connect(&config).await.is_ok()
+    })
+    .await;
+    drop(pair);
+    all_given_back(&server, at_rest).await;
+    server.stop();
+}
+
+#[tokio::test]
+async fn connections_that_do_not_log_in_make_room() {
+    let (server, at_rest) = server(&["--max-pending-connections", "3"]).await;
+    let mut silent: Vec<Raw> = (0..10).map(|_| Raw::connect(&server)).collect();
+    // However many are silent, others come in, and are not counted once they have.
+    let mut sessions: Vec<Raw> = (0..5).map(|_| Raw::log_in(&server)).collect();
+    // The oldest were told that they had to go.
+    for raw in &mut silent[..7] {
+        assert_eq!(
+            told(&raw.until_closed()),
+            "E[53300 sorry, too many clients already]"
+        );
+    }
+    for raw in &mut sessions {
+        assert_eq!(kinds(&raw.query("SELECT 1")), "TDCZ");
+    }
+    drop((silent, sessions));
+    all_given_back(&server, at_rest).await;
+    server.stop();
+}
+
+#[tokio::test]
+async fn logging_in_takes_its_time_at_most() {
+    let (server, at_rest) = server(&["--authentication-timeout", "1s"]).await;
+    let mut silent = Raw::connect(&server);
+    let mut half = Raw::connect(&server);
+    half.send(&raw::startup(&common::superuser())[..9]);
+    assert_eq!(silent.until_closed(), []);
+    assert_eq!(half.until_closed(), []);
+    all_given_back(&server, at_rest).await;
+    server.stop();
+}
+
+#[tokio::test]
+async fn a_session_keeps_only_so_much() {
+    let (server, at_rest) = server(&[]).await;
+    let mut raw = Raw::log_in(&server);
+    // Prepared statements, of the protocol, of SQL, and empty ones.
+    raw.query("SET max_prepared_statements = 3");
+    assert_eq!(
+        kinds(&raw.sync(&[raw::parse("a", "SELECT 1"), raw::parse("b", "")])),
+        "11Z"
+    );
+    assert_eq!(kinds(&raw.query("PREPARE c AS SELECT 1")), "CZ");
+    let answer = raw.sync(&[raw::parse("d", "SELECT 1")]);
+    assert_eq!(told(&answer), "E[53400 too many prepared statements] ZI");
+    assert!(detail(&answer).contains("\"max_prepared_statements\""));
+    assert_eq!(sqlstate(&raw.query("PREPARE d AS SELECT 1")), "53400");
+    assert_eq!(sqlstate(&raw.sync(&[raw::parse("", "SELECT 1")])), "53400");
+    assert_eq!(kinds(&raw.query("DEALLOCATE b")), "CZ");
+    for _ in 0..3 {
+        assert_eq!(kinds(&raw.sync(&[raw::parse("", "SELECT 1")])), "1Z");
+    }
+    raw.query("DEALLOCATE ALL");
+    // Portals and cursors together.
+    raw.query("SET max_portals = 2");
+    raw.query("BEGIN");
+    raw.query("DECLARE c CURSOR FOR SELECT 1");
+    let bind = |portal: &str| vec![raw::parse("", "SELECT 1"), raw::bind(portal, "", &[])];
+    assert_eq!(kinds(&raw.sync(&bind("p"))), "12Z");
+    raw.query("SAVEPOINT s");
+    let answer = raw.sync(&bind("q"));
+    assert_eq!(told(&answer), "1 E[53400 too many portals and cursors] ZE");
+    assert!(detail(&answer).contains("\"max_portals\""));
+    raw.query("ROLLBACK TO s");
+    assert_eq!(
+        sqlstate(&raw.query("DECLARE d CURSOR FOR SELECT 1")),
+        "53400"
+    );
+    raw.query("ROLLBACK TO s; CLOSE p");
+    for _ in 0..3 {
+        assert_eq!(kinds(&raw.sync(&bind(""))), "12Z");
+    }
+    raw.query("ROLLBACK");
+    // Bytes.
+    raw.query("RESET ALL");
+    raw.query("SET max_session_kept_size = '64kB'");
+    let long = "x".repeat(50_000);
+    let bind = |portal: &str| {
+        let statement = raw::parse("s", "SELECT length($1)");
+        vec![
+            statement,
+            raw::bind(portal, "s", &[&long]),
+            raw::close('S', "s"),
+        ]
+    };
+    raw.query("BEGIN");
+    assert_eq!(kinds(&raw.sync(&bind("p"))), "123Z");
+    let answer = raw.sync(&bind("q"));
+    assert_eq!(sqlstate(&answer), "53400");
+    assert!(detail(&answer).contains("\"max_session_kept_size\""));
+    raw.query("ROLLBACK");
+    let text = format!("SELECT '{long}'");
+    raw.query("DEALLOCATE s");
+    // A simple query keeps nothing, nor does an unnamed statement that is replaced.
+    for _ in 0..3 {
+        assert_eq!(kinds(&raw.query(&text)), "TDCZ");
+        assert_eq!(kinds(&raw.sync(&[raw::parse("", &text)])), "1Z");
+    }
+    drop(raw);
+    all_given_back(&server, at_rest).await;
+    server.stop();
+}
+
+/// A limit that everybody could lift would be none.
+#[tokio::test]
+async fn limits_are_for_superusers_to_set() {
+    let (server, at_rest) = server(&[]).await;
+    let mut raw = Raw::log_in(&server);
+    raw.query("CREATE ROLE guest LOGIN; ALTER ROLE guest SET max_portals = 7");
+    let mut guest = Raw::connect(&server);
+    guest.start_up_as("guest");
+    assert_eq!(told(&guest.query("SHOW max_portals")), "T D(7) C[SHOW] ZI");
+    for sql in [
+        "SET max_portals = 8",
+        "RESET max_portals",
+        "SET LOCAL max_session_kept_size = '1GB'",
+        "ALTER ROLE guest SET max_prepared_statements = 100000",
+        "ALTER ROLE guest RESET max_portals",
+    ] {
+        assert_eq!(sqlstate(&guest.query(sql)), "42501", "{sql}");
+    }
+    let mut other = Raw::connect(&server);
+    let parameters = b"user\0guest\0database\0forebay\0max_portals\x0099\0\0";
+    other.send(&raw::framed(
+        &[&raw::VERSION.to_be_bytes()[..], parameters].concat(),
+    ));
+    assert_eq!(sqlstate(&other.until_closed()), "42501");
+    drop((raw, guest, other));
+    all_given_back(&server, at_rest).await;
+    server.stop();
+}
