@@ -86,6 +86,8 @@ class TestClients:
             db.cancel_safe()
             result = db.pgconn.get_result()
             assert result.error_field(psycopg.pq.DiagnosticField.SQLSTATE) == b"57014"
+            assert db.pgconn.get_result() is None
+            assert db.execute("SELECT 1").fetchone() == (1,)
 
     def test_jdbc(self, encrypted: Server, certificate: tuple[Path, Path], classes: Path):
         """`sslmode=verify-full` in Java."""

@@ -31,7 +31,7 @@ pub struct Config {
     pub tls_key: Option<PathBuf>,
     /// How many clients may be connected at once.
     pub max_connections: usize,
-    /// How many of them only superusers get.
+    /// How many more there may be for superusers.
     pub superuser_reserved_connections: usize,
     /// How many clients may be logging in at once.
     pub max_pending_connections: usize,
@@ -182,7 +182,7 @@ const SETTINGS: &[Setting] = &[
         "superuser-reserved-connections",
         "N",
         "3",
-        "How many of the connections only superusers get",
+        "How many more clients may be connected when they are superusers",
         "a whole number from 0 to 1000000",
         |config, values| {
             put(

@@ -131,13 +131,6 @@ fn reload(tls: Option<&Tls>) {
 }
 
 async fn open(config: &Config) -> anyhow::Result<Server> {
-    if config.superuser_reserved_connections >= config.max_connections {
-        bail!(
-            "superuser_reserved_connections ({}) must be less than max_connections ({})",
-            config.superuser_reserved_connections,
-            config.max_connections
-        );
-    }
     let bootstrap_role = whoami::username().context("cannot tell which user starts the server")?;
     let server_config = ServerConfig {
         bootstrap_role,

@@ -1,4 +1,5 @@
-//! SCRAM-SHA-256 (RFC 5802, RFC 7677), the server's side, without channel binding.
+//! SCRAM-SHA-256 (RFC 5802, RFC 7677), the server's side, with channel binding where TLS has one
+//! (`tls-server-end-point`, RFC 5929).
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -7,7 +8,58 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 /// The mechanism's name on the wire.
-pub(crate) const MECHANISM: &str = "SCRAM-SHA-256";
+const MECHANISM: &str = "SCRAM-SHA-256";
+
+/// The same, bound to the channel.
+const MECHANISM_PLUS: &str = "SCRAM-SHA-256-PLUS";
+
+/// The mechanisms to offer, the best first.
+pub(crate) fn mechanisms(can_bind: bool) -> &'static [&'static str] {
+    match can_bind {
+        true => &[MECHANISM_PLUS, MECHANISM],
+        false => &[MECHANISM],
+    }
+}
+
+/// How an exchange is bound to its channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Binding {
+    /// There is nothing to bind to.
+    Impossible,
+    /// The client has chosen not to.
+    Declined,
+    /// To this certificate's hash.
+    EndPoint(Vec<u8>),
+}
+
+impl Binding {
+    /// What a client has chosen by naming a mechanism, `end_point` being what it could bind to.
+    pub(crate) fn chosen(mechanism: &str, end_point: Option<Vec<u8>>) -> Result<Self, ScramError> {
+        match (mechanism, end_point) {
+            (MECHANISM_PLUS, Some(hash)) => Ok(Self::EndPoint(hash)),
+            (MECHANISM, Some(_)) => Ok(Self::Declined),
+            (MECHANISM, None) => Ok(Self::Impossible),
+            _ => Err(ScramError::Malformed),
+        }
+    }
+
+    /// Whether the client's flag goes with it. `y` says that the client would bind and thinks that
+    /// it cannot be done: where it can, somebody has come between.
+    fn allows(&self, flag: &str) -> bool {
+        match self {
+            Self::Impossible => matches!(flag, "n" | "y"),
+            Self::Declined => flag == "n",
+            Self::EndPoint(_) => flag == "p=tls-server-end-point",
+        }
+    }
+
+    fn data(&self) -> &[u8] {
+        match self {
+            Self::EndPoint(hash) => hash,
+            Self::Impossible | Self::Declined => &[],
+        }
+    }
+}
 
 /// Rounds that a secret made up for an unknown role claims: PostgreSQL's default.
 const MOCK_ITERATIONS: u32 = 4096;
@@ -25,7 +77,8 @@ pub(crate) enum ScramError {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     secret: ScramSecret,
-    gs2_header: String,
+    /// The header of the client's first message, and what the channel is bound to.
+    bound: Vec<u8>,
     nonce: String,
     client_first_bare: String,
     server_first: String,
@@ -35,14 +88,15 @@ impl Exchange {
     /// Takes the client's first message.
     pub(crate) fn start(
         secret: ScramSecret,
+        binding: Binding,
         client_first: &[u8],
         server_nonce: &str,
     ) -> Result<Self, ScramError> {
         let message = str::from_utf8(client_first).map_err(|_| ScramError::Malformed)?;
-        // `n,,` or `y,,`, possibly with an authorization identity between the commas.
+        // `n,,`, `y,,` or `p=…,,`, possibly with an authorization identity between the commas.
         let (flag, rest) = message.split_once(',').ok_or(ScramError::Malformed)?;
         let (identity, bare) = rest.split_once(',').ok_or(ScramError::Malformed)?;
-        if !matches!(flag, "n" | "y") {
+        if !binding.allows(flag) {
             return Err(ScramError::Malformed);
         }
         let client_nonce = attribute(bare, "r").ok_or(ScramError::Malformed)?;
@@ -54,7 +108,7 @@ impl Exchange {
         );
         Ok(Self {
             secret,
-            gs2_header: format!("{flag},{identity},"),
+            bound: [format!("{flag},{identity},").as_bytes(), binding.data()].concat(),
             nonce,
             client_first_bare: bare.to_owned(),
             server_first,
@@ -72,7 +126,7 @@ impl Exchange {
         let (without_proof, proof) = message.rsplit_once(",p=").ok_or(ScramError::Malformed)?;
         let binding = attribute(without_proof, "c").ok_or(ScramError::Malformed)?;
         let sound = attribute(without_proof, "r") == Some(self.nonce.as_str())
-            && BASE64_STANDARD.decode(binding).ok().as_deref() == Some(self.gs2_header.as_bytes());
+            && BASE64_STANDARD.decode(binding).ok().as_ref() == Some(&self.bound);
         if !sound {
             return Err(ScramError::Malformed);
         }
@@ -138,9 +192,23 @@ mod tests {
 
     /// The exchange with an independent client.
     fn log_in(stored: &str, password: &str) -> Result<(), ScramError> {
+        bound(
+            stored,
+            password,
+            ChannelBinding::unsupported(),
+            Binding::Impossible,
+        )
+    }
+
+    fn bound(
+        stored: &str,
+        password: &str,
+        client: ChannelBinding,
+        server: Binding,
+    ) -> Result<(), ScramError> {
         let secret = ScramSecret::parse(stored).unwrap();
-        let mut client = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
-        let exchange = Exchange::start(secret, client.message(), "server-nonce")?;
+        let mut client = ScramSha256::new(password.as_bytes(), client);
+        let exchange = Exchange::start(secret, server, client.message(), "server-nonce")?;
         client.update(exchange.server_first().as_bytes()).unwrap();
         let last = exchange.finish(client.message())?;
         client
@@ -157,6 +225,46 @@ mod tests {
     }
 
     #[test]
+    fn a_password_is_bound_to_its_channel() {
+        let stored = postgres_protocol::password::scram_sha_256(b"s3cret");
+        let to = |hash: &[u8]| ChannelBinding::tls_server_end_point(hash.to_vec());
+        let ours = || Binding::EndPoint(b"hash".to_vec());
+        let cases = [
+            (to(b"hash"), ours(), Ok(())),
+            // Somebody between the two shows a certificate of his own.
+            (to(b"other"), ours(), Err(ScramError::Malformed)),
+            (to(b"hash"), Binding::Declined, Err(ScramError::Malformed)),
+            (to(b"hash"), Binding::Impossible, Err(ScramError::Malformed)),
+            (
+                ChannelBinding::unsupported(),
+                ours(),
+                Err(ScramError::Malformed),
+            ),
+            (ChannelBinding::unsupported(), Binding::Declined, Ok(())),
+            // Somebody between the two hides that the channel can be bound.
+            (
+                ChannelBinding::unrequested(),
+                Binding::Declined,
+                Err(ScramError::Malformed),
+            ),
+            (ChannelBinding::unrequested(), Binding::Impossible, Ok(())),
+        ];
+        for (i, (client, server, expected)) in cases.into_iter().enumerate() {
+            assert_eq!(
+                bound(&stored, "s3cret", client, server),
+                expected,
+                "case {i}"
+            );
+        }
+        let chosen = |name, hash: Option<&[u8]>| Binding::chosen(name, hash.map(<[u8]>::to_vec));
+        assert_eq!(chosen(MECHANISM_PLUS, Some(b"hash")), Ok(ours()));
+        assert_eq!(chosen(MECHANISM, Some(b"hash")), Ok(Binding::Declined));
+        assert_eq!(chosen(MECHANISM, None), Ok(Binding::Impossible));
+        assert_eq!(chosen(MECHANISM_PLUS, None), Err(ScramError::Malformed));
+        assert_eq!(chosen("PLAIN", None), Err(ScramError::Malformed));
+    }
+
+    #[test]
     fn garbage_is_malformed() {
         let secret = || mock_secret(b"key", "nobody");
         for first in [
@@ -166,10 +274,11 @@ mod tests {
             b"p=tls-unique,,n=,r=x",
             b"\xff,,r=x",
         ] {
-            let started = Exchange::start(secret(), first, "s").map(|_| ());
+            let started = Exchange::start(secret(), Binding::Impossible, first, "s").map(|_| ());
             assert_eq!(started, Err(ScramError::Malformed), "{first:?}");
         }
-        let exchange = Exchange::start(secret(), b"n,,n=,r=abc", "def").unwrap();
+        let exchange =
+            Exchange::start(secret(), Binding::Impossible, b"n,,n=,r=abc", "def").unwrap();
         for last in [
             &b""[..],
             b"c=biws,r=abc,p=AA==",

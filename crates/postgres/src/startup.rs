@@ -14,7 +14,7 @@ use pgwire::messages::startup::{
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage, SslNegotiationMetaMessage};
 
 use crate::connection::protocol_error;
-use crate::scram::{self, Exchange, ScramError};
+use crate::scram::{self, Binding, Exchange, ScramError};
 use crate::wire::{Gone, Incoming, Phase, Wire};
 use crate::{Limits, PROTOCOL, Tls, tls};
 
@@ -99,7 +99,7 @@ impl Startup {
             return Ok(());
         };
         if wire.begins_with_tls().await? {
-            let agreed = wire.encrypt(&tls.acceptor()).await?;
+            let agreed = wire.encrypt(&tls.current()).await?;
             if agreed.as_deref() != Some(tls::ALPN) {
                 let message = "received direct SSL connection request without ALPN protocol \
                                negotiation extension";
@@ -124,7 +124,7 @@ impl Startup {
         }
         let accept = PgWireBackendMessage::SslResponse(SslResponse::Accept);
         wire.send(accept).await?;
-        wire.encrypt(&tls.acceptor()).await?;
+        wire.encrypt(&tls.current()).await?;
         Ok(())
     }
 
@@ -211,16 +211,16 @@ impl<E: Into<NoSession>> From<E> for Failure {
 
 /// The messages of one SCRAM exchange.
 async fn exchange(wire: &mut Wire, secret: ScramSecret) -> Result<(), Failure> {
-    let mechanisms = vec![scram::MECHANISM.to_owned()];
-    send(wire, Authentication::SASL(mechanisms)).await?;
+    let end_point = wire.end_point().map(<[u8]>::to_vec);
+    let mechanisms = scram::mechanisms(end_point.is_some());
+    let names = mechanisms.iter().map(|m| (*m).to_owned());
+    send(wire, Authentication::SASL(names.collect())).await?;
     let malformed = |_| ScramError::Malformed;
     let first = password_message(wire).await?;
     let first = first.into_sasl_initial_response().map_err(malformed)?;
-    if first.auth_method != scram::MECHANISM {
-        return Err(ScramError::Malformed.into());
-    }
     let nonce = BASE64_STANDARD.encode(rand::random::<[u8; 18]>());
-    let exchange = Exchange::start(secret, &first.data.unwrap_or_default(), &nonce)?;
+    let binding = Binding::chosen(&first.auth_method, end_point)?;
+    let exchange = Exchange::start(secret, binding, &first.data.unwrap_or_default(), &nonce)?;
     let server_first = exchange.server_first().to_owned();
     send(wire, Authentication::SASLContinue(server_first.into())).await?;
     let last = password_message(wire).await?;

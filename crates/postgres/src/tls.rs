@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use sha2::{Digest, Sha256, Sha384, Sha512};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
+use x509_certificate::{SignatureAlgorithm, X509Certificate};
 
 /// The protocol's name in TLS (ALPN).
 pub(crate) const ALPN: &[u8] = b"postgresql";
@@ -42,7 +44,21 @@ pub enum TlsError {
 pub struct Tls {
     certificate: PathBuf,
     key: PathBuf,
-    current: RwLock<Arc<ServerConfig>>,
+    current: RwLock<Arc<Current>>,
+}
+
+/// What came of the two files.
+pub(crate) struct Current {
+    config: Arc<ServerConfig>,
+    /// The certificate's hash, to which a password can be bound; `None` where nobody has said
+    /// which hash.
+    pub(crate) end_point: Option<Vec<u8>>,
+}
+
+impl Current {
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        Arc::clone(&self.config).into()
+    }
 }
 
 impl Tls {
@@ -63,17 +79,17 @@ impl Tls {
     /// # Errors
     /// As [`Tls::load`]; what was there stays in use then.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let config = read(&self.certificate, &self.key)?;
-        *self.current.write() = config;
+        let current = read(&self.certificate, &self.key)?;
+        *self.current.write() = current;
         Ok(())
     }
 
-    pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        Arc::clone(&self.current.read()).into()
+    pub(crate) fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.read())
     }
 }
 
-fn read(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+fn read(certificate: &Path, key: &Path) -> Result<Arc<Current>, TlsError> {
     let file = |what, path: &Path| {
         let path = path.to_owned();
         move |source| TlsError::File { what, path, source }
@@ -87,6 +103,7 @@ fn read(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
         key: key.to_owned(),
         source,
     };
+    let end_point = chain.first().and_then(|c| end_point(c));
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(unusable)?
@@ -94,5 +111,24 @@ fn read(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
         .with_single_cert(chain, private)
         .map_err(unusable)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(Arc::new(config))
+    Ok(Arc::new(Current {
+        config: Arc::new(config),
+        end_point,
+    }))
+}
+
+/// The channel binding `tls-server-end-point` (RFC 5929, section 4): the certificate's hash, with
+/// the function that it is signed with, or SHA-256 instead of an older one.
+fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
+    let parsed = X509Certificate::from_der(certificate).ok()?;
+    Some(match parsed.signature_signature_algorithm()? {
+        SignatureAlgorithm::RsaSha1
+        | SignatureAlgorithm::RsaSha256
+        | SignatureAlgorithm::EcdsaSha256 => Sha256::digest(certificate).to_vec(),
+        SignatureAlgorithm::RsaSha384 | SignatureAlgorithm::EcdsaSha384 => {
+            Sha384::digest(certificate).to_vec()
+        }
+        SignatureAlgorithm::RsaSha512 => Sha512::digest(certificate).to_vec(),
+        SignatureAlgorithm::Ed25519 | SignatureAlgorithm::NoSignature(_) => return None,
+    })
 }

@@ -13,13 +13,13 @@ use pgwire::messages::startup::ParameterStatus;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::codec::Framed;
 
 pub(crate) use crate::codec::{FLUSH_BYTES, Incoming, Phase};
 
 use crate::codec::Codec;
+use crate::tls::Current;
 
 /// How often a client that has sent ahead is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -41,6 +41,8 @@ impl From<io::Error> for Gone {
 pub(crate) struct Wire {
     framed: Framed<Stream, Codec>,
     check_interval: Option<Duration>,
+    /// What a password can be bound to, if the connection is encrypted.
+    end_point: Option<Vec<u8>>,
 }
 
 impl Wire {
@@ -54,6 +56,7 @@ impl Wire {
         Self {
             framed,
             check_interval: None,
+            end_point: None,
         }
     }
 
@@ -107,17 +110,23 @@ impl Wire {
         matches!(self.framed.get_ref(), Stream::Tls(_))
     }
 
+    /// What a password can be bound to: the hash of the certificate that the client was shown.
+    pub(crate) fn end_point(&self) -> Option<&[u8]> {
+        self.end_point.as_deref()
+    }
+
     /// Encrypts from here on. Gives the protocol that both sides agreed on (ALPN), if they did.
-    pub(crate) async fn encrypt(&mut self, tls: &TlsAcceptor) -> Result<Option<Vec<u8>>, Gone> {
+    pub(crate) async fn encrypt(&mut self, tls: &Current) -> Result<Option<Vec<u8>>, Gone> {
         let stream = std::mem::replace(self.framed.get_mut(), Stream::Closed);
         let Stream::Plain(socket) = stream else {
             return Err(Gone);
         };
-        let stream = tls.accept(socket).await.inspect_err(|error| {
+        let stream = tls.acceptor().accept(socket).await.inspect_err(|error| {
             tracing::debug!(%error, "a TLS handshake failed");
         })?;
         let protocol = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
         *self.framed.get_mut() = Stream::Tls(Box::new(stream));
+        self.end_point.clone_from(&tls.end_point);
         Ok(protocol)
     }
 

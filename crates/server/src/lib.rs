@@ -60,9 +60,9 @@ use sessions::Sessions;
 pub struct ServerConfig {
     /// The role that always exists and may do everything.
     pub bootstrap_role: String,
-    /// Sessions at once.
+    /// Sessions at once; superusers may go beyond it, by so many:
     pub max_connections: usize,
-    /// How many of them only superusers get.
+    /// Sessions that only superusers get when all others are taken.
     pub superuser_reserved_connections: usize,
     /// Choices about execution.
     pub engine: EngineConfig,

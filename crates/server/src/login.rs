@@ -101,41 +101,25 @@ impl Server {
 
     fn open_handle(&self, role: &Arc<Role>, new: NewHandle) -> Result<Arc<SessionHandle>> {
         let config = &self.inner.config;
+        // Somebody must be able to look into a server that is full.
         let reserved = match role.superuser {
-            true => 0,
-            false => config.superuser_reserved_connections,
+            true => config.superuser_reserved_connections,
+            false => 0,
         };
         let room = Room {
-            sessions: config.max_connections.saturating_sub(reserved),
+            sessions: config.max_connections.saturating_add(reserved),
             of_role: usize::try_from(role.connection_limit).ok(),
         };
         let opened = self.inner.sessions.open(new, room);
         opened.map_err(|full| match full {
-            Full::Sessions => self.too_many_clients(role.superuser),
+            Full::Sessions => Error::fatal("53300", "sorry, too many clients already")
+                .with_detail(format!("The limit is {} sessions.", room.sessions))
+                .with_hint("Raise --max-connections, or close sessions."),
             Full::OfRole => Error::fatal(
                 "53300",
                 format!("too many connections for role \"{}\"", role.name),
             ),
         })
-    }
-
-    fn too_many_clients(&self, superuser: bool) -> Error {
-        let config = &self.inner.config;
-        let most = config.max_connections;
-        let open = self.inner.sessions.count();
-        if open < most && !superuser {
-            return Error::fatal(
-                "53300",
-                "remaining connection slots are reserved for superusers",
-            )
-            .with_detail(format!(
-                "{open} of max_connections = {most} sessions are open; superuser_reserved_connections is {}.",
-                config.superuser_reserved_connections
-            ));
-        }
-        Error::fatal("53300", "sorry, too many clients already")
-            .with_detail(format!("The limit is {most} sessions."))
-            .with_hint("Raise --max-connections, or close sessions.")
     }
 }
 
