@@ -8,6 +8,7 @@ use forebay_sql::Statement;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::copy::CopyOut;
+use crate::limits::Kept;
 use crate::portals::{Begin, Binding, PortalRows};
 use crate::{Error, Prepared, Response, Result, Rows, Session, limits};
 
@@ -57,10 +58,13 @@ impl Session {
         self.check_may_follow(prepared.parsed().map(|p| &**p))?;
         self.portals
             .check_free(name, self.settings.count(limits::PORTALS))?;
-        if name.is_empty() {
+        let kept = if name.is_empty() {
             self.portals.forget(name);
-        }
-        let kept = self.kept.keep(bytes, &self.settings)?;
+            Kept::default()
+        } else {
+            let bytes = bytes + prepared.unaccounted_bytes();
+            self.kept.keep(bytes, &self.settings)?
+        };
         self.portals.bind(Binding {
             name: name.to_owned(),
             schema: self.columns(&prepared),

@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::settings::Settings;
 use crate::{Error, Result};
 
-/// Settings with the limits.
+/// Settings with the limits. The unnamed statement and the unnamed portal are exempt, or a session
+/// at its limit could not even close something: there is one of each, no larger than a message.
 pub(crate) const PORTALS: &str = "max_portals";
 pub(crate) const PREPARED_STATEMENTS: &str = "max_prepared_statements";
+pub(crate) const SAVEPOINTS: &str = "max_savepoints";
 pub(crate) const KEPT_SIZE: &str = "max_session_kept_size";
 
 /// The error of who wants one thing more than `setting` allows.
@@ -53,6 +55,13 @@ impl KeptBytes {
             bytes,
             of: Some(Arc::clone(&self.0)),
         })
+    }
+}
+
+impl Kept {
+    /// How many.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 }
 

@@ -206,14 +206,17 @@ impl Portals {
     /// Whether a portal `name` can be made, `limit` being `max_portals`. The unnamed one can
     /// always be: it replaces its predecessor.
     pub(crate) fn check_free(&self, name: &str, limit: usize) -> Result<()> {
-        let exists = self.by_name.contains_key(name);
-        if exists && !name.is_empty() {
+        if name.is_empty() {
+            return Ok(());
+        }
+        if self.by_name.contains_key(name) {
             return Err(Error::new(
                 "42P03",
                 format!("cursor \"{name}\" already exists"),
             ));
         }
-        if !exists && self.by_name.len() >= limit {
+        let unnamed = usize::from(self.by_name.contains_key(""));
+        if self.by_name.len() - unnamed >= limit {
             return Err(limits::too_many(
                 "portals and cursors",
                 limits::PORTALS,

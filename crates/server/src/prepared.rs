@@ -23,7 +23,9 @@ pub struct Prepared {
     logical: Mutex<Option<LogicalStatement>>,
     schema: Option<SchemaRef>,
     parameters: Vec<Option<DataType>>,
-    _kept: Kept,
+    /// What it keeps of what the client has sent.
+    bytes: u64,
+    kept: Kept,
 }
 
 impl Prepared {
@@ -55,6 +57,11 @@ impl Prepared {
     #[must_use]
     pub fn client_types(&self) -> &[u32] {
         &self.client_types
+    }
+
+    /// The bytes that it keeps and that are on nobody's account: those of an unnamed statement.
+    pub(crate) fn unaccounted_bytes(&self) -> u64 {
+        self.bytes - self.kept.bytes()
     }
 
     pub(crate) fn declared(&self) -> &[Option<DataType>] {
@@ -122,8 +129,11 @@ impl Session {
     ) -> Result<Arc<Prepared>> {
         self.make_room_for(name)?;
         let text_bytes = parsed.as_ref().map_or(0, |p| p.text.len());
-        let kept_bytes = (text_bytes + size_of_val(client_types.as_slice())) as u64;
-        let kept = self.kept.keep(kept_bytes, &self.settings)?;
+        let bytes = (text_bytes + size_of_val(client_types.as_slice())) as u64;
+        let kept = match name.is_empty() {
+            true => Kept::default(),
+            false => self.kept.keep(bytes, &self.settings)?,
+        };
         let (logical, schema) = match &parsed {
             Some(parsed) => self.resolve(parsed, &declared).await?,
             None => (None, None),
@@ -139,7 +149,8 @@ impl Session {
             logical: Mutex::new(logical),
             schema,
             parameters,
-            _kept: kept,
+            bytes,
+            kept,
         });
         self.prepared.insert(name.to_owned(), Arc::clone(&prepared));
         Ok(prepared)
@@ -149,6 +160,7 @@ impl Session {
     fn make_room_for(&mut self, name: &str) -> Result<()> {
         if name.is_empty() {
             self.prepared.remove(name);
+            return Ok(());
         }
         if self.prepared.contains_key(name) {
             return Err(Error::new(
@@ -157,7 +169,8 @@ impl Session {
             ));
         }
         let limit = self.settings.count(limits::PREPARED_STATEMENTS);
-        if self.prepared.len() >= limit {
+        let unnamed = usize::from(self.prepared.contains_key(""));
+        if self.prepared.len() - unnamed >= limit {
             return Err(limits::too_many(
                 "prepared statements",
                 limits::PREPARED_STATEMENTS,

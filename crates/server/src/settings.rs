@@ -250,6 +250,12 @@ const DEFINITIONS: &[Definition] = &[
         "Prepared statements that a session may have.",
     ),
     superuser(
+        "max_savepoints",
+        COUNT,
+        "10000",
+        "Savepoints that a transaction may have open.",
+    ),
+    superuser(
         "max_session_kept_size",
         Kind::Kilobytes,
         "128MB",

@@ -115,11 +115,17 @@ async fn a_session_keeps_only_so_much() {
     assert_eq!(told(&answer), "E[53400 too many prepared statements] ZI");
     assert!(detail(&answer).contains("\"max_prepared_statements\""));
     assert_eq!(sqlstate(&raw.query("PREPARE d AS SELECT 1")), "53400");
-    assert_eq!(sqlstate(&raw.sync(&[raw::parse("", "SELECT 1")])), "53400");
-    assert_eq!(kinds(&raw.query("DEALLOCATE b")), "CZ");
-    for _ in 0..3 {
-        assert_eq!(kinds(&raw.sync(&[raw::parse("", "SELECT 1")])), "1Z");
-    }
+    // The unnamed one is always there, to close others with.
+    let close = |sql: &str| {
+        [
+            raw::parse("", sql),
+            raw::bind("", "", &[]),
+            raw::execute("", 0),
+        ]
+    };
+    assert_eq!(kinds(&raw.sync(&close("DEALLOCATE b"))), "12CZ");
+    assert_eq!(kinds(&raw.sync(&[raw::parse("d", "SELECT 1")])), "1Z");
+    assert_eq!(sqlstate(&raw.sync(&[raw::parse("e", "SELECT 1")])), "53400");
     raw.query("DEALLOCATE ALL");
     // Portals and cursors together.
     raw.query("SET max_portals = 2");
@@ -136,10 +142,13 @@ async fn a_session_keeps_only_so_much() {
         sqlstate(&raw.query("DECLARE d CURSOR FOR SELECT 1")),
         "53400"
     );
-    raw.query("ROLLBACK TO s; CLOSE p");
-    for _ in 0..3 {
-        assert_eq!(kinds(&raw.sync(&bind(""))), "12Z");
-    }
+    raw.query("ROLLBACK TO s");
+    assert_eq!(kinds(&raw.sync(&close("CLOSE p"))), "12CZ");
+    assert_eq!(kinds(&raw.sync(&bind("q"))), "12Z");
+    raw.query("SET LOCAL max_savepoints = 2; SAVEPOINT t");
+    let answer = raw.query("SAVEPOINT u");
+    assert_eq!(told(&answer), "E[53400 too many savepoints] ZE");
+    assert!(detail(&answer).contains("\"max_savepoints\""));
     raw.query("ROLLBACK");
     // Bytes.
     raw.query("RESET ALL");
@@ -159,13 +168,20 @@ async fn a_session_keeps_only_so_much() {
     assert_eq!(sqlstate(&answer), "53400");
     assert!(detail(&answer).contains("\"max_session_kept_size\""));
     raw.query("ROLLBACK");
+    // An unnamed statement counts for the portals that keep it behind its back.
     let text = format!("SELECT '{long}'");
+    let bind = |portal: &str| vec![raw::parse("", &text), raw::bind(portal, "", &[])];
     raw.query("DEALLOCATE s");
-    // A simple query keeps nothing, nor does an unnamed statement that is replaced.
-    for _ in 0..3 {
-        assert_eq!(kinds(&raw.query(&text)), "TDCZ");
-        assert_eq!(kinds(&raw.sync(&[raw::parse("", &text)])), "1Z");
+    raw.query("BEGIN");
+    for portal in ["", "", "p"] {
+        assert_eq!(kinds(&raw.sync(&bind(portal))), "12Z", "{portal}");
     }
+    assert_eq!(told(&raw.sync(&bind("q")))[..9], *"1 E[53400");
+    raw.query("ROLLBACK");
+    assert_eq!(kinds(&raw.sync(&[raw::parse("a", &text)])), "1Z");
+    assert_eq!(sqlstate(&raw.sync(&[raw::parse("b", &text)])), "53400");
+    // A simple query keeps nothing.
+    assert_eq!(kinds(&raw.query(&text)), "TDCZ");
     drop(raw);
     all_given_back(&server, at_rest).await;
     server.stop();

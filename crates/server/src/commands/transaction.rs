@@ -2,7 +2,7 @@
 
 use crate::transaction::{Open, Transaction};
 use crate::way::Answer;
-use crate::{Error, Result, Session};
+use crate::{Error, Result, Session, limits};
 
 use super::names::find_relation;
 
@@ -89,6 +89,10 @@ impl Session {
 
     pub(super) fn savepoint(&mut self, name: &str) -> Result<Answer> {
         self.require_block("SAVEPOINT")?;
+        let limit = self.settings.count(limits::SAVEPOINTS);
+        if self.savepoint_depth() >= limit {
+            return Err(limits::too_many("savepoints", limits::SAVEPOINTS, limit));
+        }
         let settings = self.settings.clone();
         self.open_mut().savepoint(name.to_owned(), &settings);
         Ok(Answer::Done("SAVEPOINT".to_owned()))
