@@ -22,6 +22,7 @@ mod parameters;
 mod plan;
 mod rewrite;
 mod runtime;
+mod scans;
 mod states;
 mod system;
 mod tables;

@@ -170,7 +170,12 @@ pub struct BenchStream {
     #[arg(long, value_name = "NAME", default_value = "lineitem")]
     pub table: String,
 
-    /// A server that speaks PostgreSQL's protocol and has the table, as pg:URL
+    /// How often the table is streamed in each form, every time from a new server
+    #[arg(long, value_name = "N", default_value = "3", value_parser = parse_count)]
+    pub iterations: usize,
+
+    /// A peer that reads the same table; may be given more than once: datafusion (in this process),
+    /// duckdb (writes CSV to /dev/null), or pg:URL (a PostgreSQL server that has the table)
     #[arg(long, value_name = "PEER")]
     pub against: Vec<Peer>,
 }

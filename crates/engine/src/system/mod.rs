@@ -25,6 +25,7 @@ use datafusion_pg_catalog::pg_catalog::{
 };
 use forebay_catalog::Catalog;
 
+use crate::scans::LeanPlainScans;
 use crate::{DATABASE, EngineConfig, EngineError, SessionFacts};
 
 /// One row of `pg_stat_activity`.
@@ -132,6 +133,7 @@ pub(crate) fn planning_state(
         .with_config(config.session_config())
         .with_runtime_env(Arc::clone(environment))
         .with_default_features()
+        .with_physical_optimizer_rule(Arc::new(LeanPlainScans::new(environment)))
         .with_physical_optimizer_rule(Arc::new(crate::yielding::YieldAfterJoins))
         .build();
     let mut context = SessionContext::new_with_state(state);

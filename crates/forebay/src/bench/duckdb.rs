@@ -40,6 +40,11 @@ impl DuckDb {
         })
     }
 
+    /// DuckDB's process.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Runs `sql` to its end; gives the seconds that it took.
     pub fn seconds(&mut self, sql: &str) -> anyhow::Result<f64> {
         // One line, so without the comments that would hide the rest of it.

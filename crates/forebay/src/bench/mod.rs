@@ -6,7 +6,9 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints its result")]
 
 mod duckdb;
+mod in_process;
 mod latency;
+mod memory;
 mod server;
 mod stream;
 mod tpch;

@@ -58,17 +58,9 @@ impl ServerUnderTest {
         Ok(format!("postgres://{user}@127.0.0.1:{}/forebay", self.port))
     }
 
-    /// Resident memory in bytes: now, and the most so far.
-    pub fn memory_bytes(&self) -> anyhow::Result<(u64, u64)> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let field = |name: &str| {
-            let line = status.lines().find_map(|l| l.strip_prefix(name))?;
-            let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
-            Some(kilobytes * 1024)
-        };
-        let now = field("VmRSS:").context("no VmRSS in /proc")?;
-        let peak = field("VmHWM:").context("no VmHWM in /proc")?;
-        Ok((now, peak))
+    /// The server's process.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
     }
 }
 

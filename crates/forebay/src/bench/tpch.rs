@@ -4,11 +4,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use datafusion::prelude::SessionContext;
-use forebay_engine::EngineConfig;
 use tokio::runtime::Runtime;
 
 use super::duckdb::DuckDb;
+use super::in_process::InProcess;
 use super::server::ServerUnderTest;
 use super::{average, client_runtime, connect, deviation_percent, geometric_mean, table};
 use crate::cli::{BenchTpch, Peer};
@@ -141,10 +140,7 @@ enum Contestant<'a> {
         runtime: &'a Runtime,
         client: tokio_postgres::Client,
     },
-    DataFusion {
-        runtime: Runtime,
-        context: SessionContext,
-    },
+    DataFusion(InProcess),
     DuckDb(DuckDb),
 }
 
@@ -152,7 +148,7 @@ impl<'a> Contestant<'a> {
     fn of(peer: &Peer, runtime: &'a Runtime, data: &Path) -> anyhow::Result<Self> {
         match peer {
             Peer::DuckDb => Ok(Self::DuckDb(DuckDb::start(data)?)),
-            Peer::DataFusion => Self::datafusion(data),
+            Peer::DataFusion => Ok(Self::DataFusion(InProcess::open(data)?)),
             Peer::Postgres(url) => Self::connect("postgres", runtime, url),
         }
     }
@@ -166,36 +162,10 @@ impl<'a> Contestant<'a> {
         })
     }
 
-    /// DataFusion in this process with the options and caches that the server gives it.
-    fn datafusion(data: &Path) -> anyhow::Result<Self> {
-        let config = EngineConfig::default();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
-        let session = config
-            .session_config()
-            .with_create_default_catalog_and_schema(true);
-        let context = SessionContext::new_with_config_rt(session, config.runtime_environment()?);
-        for entry in std::fs::read_dir(data)? {
-            let path = entry?.path();
-            let Some(name) = path.file_name().and_then(|n| n.to_str()) else {
-                continue;
-            };
-            if path.is_dir() && !name.starts_with('.') {
-                let create = format!(
-                    "CREATE EXTERNAL TABLE {name} STORED AS PARQUET LOCATION '{}/'",
-                    path.display()
-                );
-                runtime.block_on(async { context.sql(&create).await?.collect().await })?;
-            }
-        }
-        Ok(Self::DataFusion { runtime, context })
-    }
-
     fn name(&self) -> &'static str {
         match self {
             Self::Postgres { name, .. } => name,
-            Self::DataFusion { .. } => "datafusion",
+            Self::DataFusion(_) => "datafusion",
             Self::DuckDb(_) => "duckdb",
         }
     }
@@ -213,15 +183,7 @@ impl<'a> Contestant<'a> {
                 }
                 Ok(start.elapsed().as_secs_f64())
             }),
-            Self::DataFusion { runtime, context } => runtime.block_on(async {
-                let start = Instant::now();
-                // Spawned, so that the main thread only waits, as a server's client does.
-                let context = context.clone();
-                let sql = sql.to_owned();
-                let run = async move { context.sql(&sql).await?.collect().await };
-                tokio::spawn(run).await??;
-                Ok(start.elapsed().as_secs_f64())
-            }),
+            Self::DataFusion(datafusion) => datafusion.seconds(sql),
             Self::DuckDb(duckdb) => duckdb.seconds(sql),
         }
     }
