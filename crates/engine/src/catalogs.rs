@@ -8,6 +8,7 @@ use datafusion::common::{Result, plan_err};
 use datafusion::datasource::TableType;
 use forebay_catalog::{Relation, RelationDefinition};
 
+use crate::system::System;
 use crate::tables::TableProviders;
 use crate::{DATABASE, Engine, Vantage};
 
@@ -18,12 +19,15 @@ pub(crate) const SEARCH_PATH_SCHEMA: &str = "\u{1}search_path";
 /// The schema of PostgreSQL's system tables; always searched, first unless named elsewhere.
 pub(crate) const PG_CATALOG: &str = "pg_catalog";
 
+/// The schema of SQL's own views of the catalog.
+pub(crate) const INFORMATION_SCHEMA: &str = "information_schema";
+
 /// The catalogs, schemas and relations of one snapshot, as one statement sees them.
 #[derive(Clone)]
 pub(crate) struct SnapshotCatalogs {
     vantage: Vantage,
     providers: Arc<TableProviders>,
-    pg_catalog: Arc<dyn SchemaProvider>,
+    system: Arc<System>,
     engine: Engine,
 }
 
@@ -37,13 +41,13 @@ impl SnapshotCatalogs {
     pub(crate) fn new(
         vantage: Vantage,
         providers: Arc<TableProviders>,
-        pg_catalog: Arc<dyn SchemaProvider>,
+        system: Arc<System>,
         engine: Engine,
     ) -> Self {
         Self {
             vantage,
             providers,
-            pg_catalog,
+            system,
             engine,
         }
     }
@@ -81,7 +85,7 @@ impl CatalogProviderList for SnapshotCatalogs {
 
 impl CatalogProvider for SnapshotCatalogs {
     fn schema_names(&self) -> Vec<String> {
-        let mut names: Vec<String> = vec![PG_CATALOG.to_owned()];
+        let mut names = vec![PG_CATALOG.to_owned(), INFORMATION_SCHEMA.to_owned()];
         names.extend(
             self.vantage
                 .facts
@@ -93,18 +97,18 @@ impl CatalogProvider for SnapshotCatalogs {
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        if name == PG_CATALOG {
-            return Some(Arc::clone(&self.pg_catalog));
+        if let Some(schema) = self.system.schema(name) {
+            return Some(schema);
         }
         let path = if name == SEARCH_PATH_SCHEMA {
-            self.vantage.facts.search_path.clone()
+            let searched = self.vantage.facts.searched_schemas();
+            searched.map(ToOwned::to_owned).collect()
         } else {
             self.vantage.facts.snapshot.schema(name)?;
             vec![name.to_owned()]
         };
         Some(Arc::new(SearchPath {
             catalogs: self.clone(),
-            implicit_pg_catalog: name == SEARCH_PATH_SCHEMA,
             path,
         }))
     }
@@ -115,21 +119,23 @@ impl CatalogProvider for SnapshotCatalogs {
 struct SearchPath {
     catalogs: SnapshotCatalogs,
     path: Vec<String>,
-    implicit_pg_catalog: bool,
+}
+
+/// What a name was found to be.
+enum Found<'a> {
+    System(Arc<dyn SchemaProvider>),
+    Users(&'a Arc<Relation>),
 }
 
 impl SearchPath {
-    fn relation(&self, name: &str) -> Option<&Arc<Relation>> {
-        self.path
-            .iter()
-            .find_map(|schema| self.catalogs.relation(schema, name))
-    }
-
-    /// Whether an unqualified `name` means a system table: the first place that is searched.
-    fn is_system(&self, name: &str) -> bool {
-        self.implicit_pg_catalog
-            && !self.path.iter().any(|s| s == PG_CATALOG)
-            && self.catalogs.pg_catalog.table_exist(name)
+    fn find(&self, name: &str) -> Option<Found<'_>> {
+        self.path.iter().find_map(|schema| {
+            let users = self.catalogs.relation(schema, name);
+            users.map(Found::Users).or_else(|| {
+                let system = self.catalogs.system.schema(schema)?;
+                system.table_exist(name).then_some(Found::System(system))
+            })
+        })
     }
 }
 
@@ -142,20 +148,22 @@ impl SchemaProvider for SearchPath {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        if self.is_system(name) {
-            return self.catalogs.pg_catalog.table(name).await;
+        match self.find(name) {
+            Some(Found::System(schema)) => schema.table(name).await,
+            Some(Found::Users(relation)) => self.catalogs.provider(relation).await.map(Some),
+            None => Ok(None),
         }
-        if let Some(relation) = self.relation(name) {
-            return self.catalogs.provider(relation).await.map(Some);
-        }
-        Ok(None)
     }
 
     async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
-        Ok(self.relation(name).map(|r| match r.definition {
-            RelationDefinition::Table(_) => TableType::Base,
-            RelationDefinition::View(_) => TableType::View,
-        }))
+        Ok(match self.find(name) {
+            Some(Found::Users(relation)) => Some(match relation.definition {
+                RelationDefinition::Table(_) => TableType::Base,
+                RelationDefinition::View(_) => TableType::View,
+            }),
+            Some(Found::System(schema)) => schema.table_type(name).await?,
+            None => None,
+        })
     }
 
     fn register_table(
@@ -167,6 +175,6 @@ impl SchemaProvider for SearchPath {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.relation(name).is_some()
+        self.find(name).is_some()
     }
 }

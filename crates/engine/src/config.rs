@@ -37,7 +37,6 @@ impl EngineConfig {
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(DATABASE, "public")
             .with_create_default_catalog_and_schema(false)
-            .with_information_schema(true)
             .with_target_partitions(self.target_partitions.unwrap_or_else(cores))
             .with_collect_statistics(true);
         if let Some(rows) = self.batch_size {

@@ -24,6 +24,7 @@ mod rewrite;
 mod runtime;
 mod scans;
 mod states;
+mod subqueries;
 mod system;
 mod tables;
 mod vantage;
@@ -36,13 +37,12 @@ pub use files::{DiscoveredTable, discover};
 pub use notices::{Notice, Notices};
 pub use parameters::ParameterTypes;
 pub use plan::{LogicalStatement, Plan, ResultStream};
-pub use system::{Backend, BackendControl, CursorRow, SettingRow};
+pub use system::{Backend, BackendControl, CursorRow, PreparedRow, SettingRow};
 pub use vantage::{SessionFacts, Vantage};
 
 use std::sync::Arc;
 
 use datafusion::execution::runtime_env::RuntimeEnv;
-use forebay_catalog::Catalog;
 
 use runtime::QueryRuntime;
 use states::PlanningStates;
@@ -65,7 +65,7 @@ struct Inner {
 }
 
 impl Engine {
-    /// Builds the engine over `catalog`.
+    /// Builds the engine. The catalog comes with each statement.
     ///
     /// `backends` is asked by functions and views that show or signal sessions
     /// (`pg_stat_activity`, `pg_cancel_backend`).
@@ -74,14 +74,13 @@ impl Engine {
     /// When DataFusion refuses the configuration or the query runtime cannot start its threads.
     pub fn new(
         config: &EngineConfig,
-        catalog: Arc<Catalog>,
         backends: Arc<dyn BackendControl>,
     ) -> Result<Self, EngineError> {
         let environment = config.runtime_environment()?;
         let providers = Arc::new(TableProviders::default());
         let link = system::EngineLink::default();
-        let pg_catalog = system::pg_catalog(catalog, &link, &backends)?;
-        let states = PlanningStates::new(config, &environment, pg_catalog, &backends)?;
+        let system = Arc::new(system::System::new(link.clone(), backends));
+        let states = PlanningStates::new(config, &environment, system)?;
         let runtime = QueryRuntime::start(config.query_threads())?;
         let engine = Self {
             inner: Arc::new(Inner {

@@ -20,7 +20,7 @@ use crate::explain::{self, ExplainOptions};
 use crate::parameters::{self, ParameterTypes};
 use crate::runtime::{AbortOnDrop, caught};
 use crate::states::PlanningState;
-use crate::{Engine, EngineError, SessionFacts, Vantage, rewrite};
+use crate::{Engine, EngineError, SessionFacts, Vantage, rewrite, system};
 
 /// Batches that may wait between the query runtime and the one who reads them. A reader that
 /// stops reading stops the plan after this many.
@@ -142,8 +142,8 @@ impl Engine {
             .borrow(vantage, &self.inner.providers, self)
     }
 
-    /// Resolves names and types of `statement`. `text` is its source, when it is the whole
-    /// statement that the client sent; `declared` are the parameter types that the client gave.
+    /// Resolves names and types of `statement`; `declared` are the parameter types that the
+    /// client gave.
     ///
     /// # Errors
     /// Unknown names, type errors, statements that DataFusion cannot plan.
@@ -151,14 +151,14 @@ impl Engine {
         &self,
         vantage: &Vantage,
         statement: &Statement,
-        text: Option<&str>,
         declared: &[Option<DataType>],
     ) -> Result<LogicalStatement, EngineError> {
         let statement = parameters::with_declared_types(statement, declared);
         let names = rewrite::column_names(&statement);
-        let statement = rewrite::for_datafusion(statement, text)?;
+        let statement = rewrite::for_datafusion(statement)?;
         let state = self.borrow_state(vantage);
         let plan = state.statement_to_plan(statement).await?;
+        let plan = system::printed(plan, &*state)?;
         refuse_ddl(&plan)?;
         let parameters = ParameterTypes::of(&plan, declared)?;
         let schema = match &plan {
@@ -193,7 +193,7 @@ impl Engine {
     ) -> Result<LogicalPlan, EngineError> {
         let statement = parse_one(&view.query)?;
         let names = rewrite::column_names(&statement);
-        let statement = rewrite::for_datafusion(statement, Some(&view.query))?;
+        let statement = rewrite::for_datafusion(statement)?;
         let state = self.borrow_state(vantage);
         let plan = state.statement_to_plan(statement).await?;
         rename(plan, &names, &view.columns)
@@ -242,7 +242,7 @@ impl Engine {
         expressions: &[String],
     ) -> Result<Vec<ScalarValue>, EngineError> {
         let text = format!("SELECT {}", numbered(expressions));
-        let logical = self.analyze(vantage, &parse_one(&text)?, None, &[]).await?;
+        let logical = self.analyze(vantage, &parse_one(&text)?, &[]).await?;
         let plan = self.plan(vantage, &logical, Vec::new()).await?;
         let mut rows = execute_stream(plan.physical, plan.context)?;
         let Some(batch) = rows.next().await.transpose()? else {
@@ -266,7 +266,7 @@ impl Engine {
     ) -> Result<Vec<DataType>, EngineError> {
         let casts: Vec<String> = names.iter().map(|n| format!("CAST(NULL AS {n})")).collect();
         let text = format!("SELECT {}", numbered(&casts));
-        let logical = self.analyze(vantage, &parse_one(&text)?, None, &[]).await?;
+        let logical = self.analyze(vantage, &parse_one(&text)?, &[]).await?;
         let fields = logical.schema.fields().iter();
         Ok(fields.map(|f| f.data_type().clone()).collect())
     }

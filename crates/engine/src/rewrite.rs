@@ -1,5 +1,7 @@
 //! PostgreSQL's ways of writing, in DataFusion's words.
 
+mod absent;
+mod names;
 mod syntax;
 
 use std::collections::HashSet;
@@ -7,22 +9,17 @@ use std::sync::LazyLock;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, Ident, ObjectName, Query, SelectItem, SetExpr, Statement as SqlStatement,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName, Query, SelectItem, SetExpr, Statement as SqlStatement,
 };
-use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use datafusion_pg_catalog::sql::rules::{
     AliasDuplicatedProjectionRewrite, FixArrayLiteral, RewriteArrayAnyAllOperation,
-    RewritePgCatalogOperator, RewriteRegCastToSubquery, SqlStatementRewriteRule,
-    StripCallableQualifier, StripCollate,
+    RewritePgCatalogOperator, SqlStatementRewriteRule, StripCallableQualifier, StripCollate,
 };
 
 use crate::EngineError;
 
-static CATALOG_QUERIES: LazyLock<PostgresCompatibilityParser> =
-    LazyLock::new(PostgresCompatibilityParser::new);
-
-/// Rules that keep the meaning of everybody's statements. Those of catalog queries only (which
-/// cut sub-queries to one row, for example) are not among them.
+/// The library's rules that keep the meaning of everybody's statements.
 static RULES: LazyLock<Vec<Box<dyn SqlStatementRewriteRule>>> = LazyLock::new(|| {
     vec![
         Box::new(AliasDuplicatedProjectionRewrite),
@@ -31,30 +28,22 @@ static RULES: LazyLock<Vec<Box<dyn SqlStatementRewriteRule>>> = LazyLock::new(||
         Box::new(FixArrayLiteral),
         Box::new(StripCollate),
         Box::new(RewritePgCatalogOperator),
-        Box::new(RewriteRegCastToSubquery::new()),
     ]
 });
 
-/// Rewrites `statement` so that DataFusion understands it. `text` is its source where the
-/// statement is what the client sent: known queries of known tools are recognised by it.
+/// Rewrites `statement` so that DataFusion understands it.
 ///
 /// # Errors
 /// For what DataFusion would answer wrongly.
-pub(crate) fn for_datafusion(
-    statement: Statement,
-    text: Option<&str>,
-) -> Result<Statement, EngineError> {
+pub(crate) fn for_datafusion(statement: Statement) -> Result<Statement, EngineError> {
     let Statement::Statement(inner) = statement else {
         return Ok(statement);
     };
-    // Known catalog queries are recognised as they were sent, so before anything is rewritten.
-    let recognised = catalog_query(&inner, text);
-    let is_catalog_query = recognised.is_some();
-    let mut rewritten = recognised.unwrap_or(*inner);
+    let mut rewritten = *inner;
+    absent::rewrite(&mut rewritten);
     syntax::rewrite(&mut rewritten)?;
-    if !is_catalog_query {
-        rewritten = RULES.iter().fold(rewritten, |s, rule| rule.rewrite(s));
-    }
+    names::rewrite(&mut rewritten);
+    rewritten = RULES.iter().fold(rewritten, |s, rule| rule.rewrite(s));
     if let SqlStatement::Query(query) = &mut rewritten {
         tell_apart_equal_columns(query);
     }
@@ -62,27 +51,21 @@ pub(crate) fn for_datafusion(
     Ok(Statement::Statement(Box::new(rewritten)))
 }
 
-/// The rewritten form of a query of the system catalogs.
-fn catalog_query(statement: &SqlStatement, text: Option<&str>) -> Option<SqlStatement> {
-    if !matches!(statement, SqlStatement::Query(_)) {
-        return None;
-    }
-    let text = text.map_or_else(|| statement.to_string(), ToOwned::to_owned);
-    if !names_system_catalog(&text) {
-        return None;
-    }
-    let mut parsed = CATALOG_QUERIES.parse(&text).ok()?;
-    match (parsed.pop(), parsed.is_empty()) {
-        (Some(one @ SqlStatement::Query(_)), true) => Some(one),
-        _ => None,
-    }
-}
-
 /// `SELECT 1, 1` has two columns of one name, which DataFusion refuses. They get names of their
 /// own, and so does every column with a query in it, which are all called alike; the client sees those of [`column_names`].
 fn tell_apart_equal_columns(query: &mut Query) {
-    let SetExpr::Select(select) = query.body.as_mut() else {
-        return;
+    tell_apart_in(&mut query.body);
+}
+
+fn tell_apart_in(body: &mut SetExpr) {
+    let select = match body {
+        SetExpr::Select(select) => select,
+        SetExpr::Query(query) => return tell_apart_equal_columns(query),
+        SetExpr::SetOperation { left, right, .. } => {
+            tell_apart_in(left);
+            return tell_apart_in(right);
+        }
+        _ => return,
     };
     let mut seen = HashSet::new();
     for (i, item) in select.projection.iter_mut().enumerate() {
@@ -117,14 +100,6 @@ fn datafusion_name(expr: &Expr) -> String {
         Expr::TypedString(typed) => typed.value.value.to_string(),
         other => other.to_string(),
     }
-}
-
-fn names_system_catalog(text: &str) -> bool {
-    let text = text.as_bytes();
-    text.windows(3).any(|w| w.eq_ignore_ascii_case(b"pg_"))
-        || text
-            .windows(18)
-            .any(|w| w.eq_ignore_ascii_case(b"information_schema"))
 }
 
 /// The names that PostgreSQL gives to the columns of a query's result; `None` where DataFusion's
@@ -213,6 +188,19 @@ fn last_part(name: &ObjectName) -> Option<String> {
     expression_name(&Expr::Identifier(ident.clone()))
 }
 
+/// `name(argument)`.
+fn call_of(name: &str, argument: Expr) -> Expr {
+    let argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(argument));
+    syntax::call(
+        name,
+        FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: vec![argument],
+            clauses: Vec::new(),
+        }),
+    )
+}
+
 /// The catalog's short name of a type: `NUMERIC(15,2)` is `numeric`, `BIGINT` is `int8`.
 fn type_name(sql: &str) -> String {
     let sql = sql.to_lowercase();
@@ -242,9 +230,7 @@ mod tests {
     fn naming_a_system_table_changes_nothing_else() {
         let refused = |sql: &str| {
             let statement = DFParser::parse_sql(sql).unwrap().pop_front().unwrap();
-            for_datafusion(statement, Some(sql))
-                .err()
-                .map(|e| e.sqlstate)
+            for_datafusion(statement).err().map(|e| e.sqlstate)
         };
         assert_eq!(refused("SELECT 1 EXCEPT ALL SELECT 2"), Some("0A000"));
         assert_eq!(

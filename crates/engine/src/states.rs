@@ -9,13 +9,12 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use datafusion::catalog::SchemaProvider;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionState;
 use parking_lot::Mutex;
 
 use crate::catalogs::SnapshotCatalogs;
-use crate::system::{self, BackendControl};
+use crate::system::System;
 use crate::tables::TableProviders;
 use crate::{EngineConfig, EngineError, Vantage};
 
@@ -25,7 +24,7 @@ const MAX_IDLE: usize = 64;
 /// The pool of planning states.
 pub(crate) struct PlanningStates {
     prototype: SessionState,
-    pg_catalog: Arc<dyn SchemaProvider>,
+    system: Arc<System>,
     idle: Mutex<Vec<SessionState>>,
 }
 
@@ -33,13 +32,12 @@ impl PlanningStates {
     pub(crate) fn new(
         config: &EngineConfig,
         environment: &Arc<RuntimeEnv>,
-        pg_catalog: Arc<dyn SchemaProvider>,
-        backends: &Arc<dyn BackendControl>,
+        system: Arc<System>,
     ) -> Result<Self, EngineError> {
-        let prototype = system::planning_state(config, environment, backends)?;
+        let prototype = system.planning_state(config, environment)?;
         Ok(Self {
             prototype,
-            pg_catalog,
+            system,
             idle: Mutex::new(Vec::new()),
         })
     }
@@ -57,7 +55,7 @@ impl PlanningStates {
         state.register_catalog_list(Arc::new(SnapshotCatalogs::new(
             vantage.clone(),
             Arc::clone(providers),
-            Arc::clone(&self.pg_catalog),
+            Arc::clone(&self.system),
             engine.clone(),
         )));
         state.mark_start_execution();

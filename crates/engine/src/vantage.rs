@@ -11,6 +11,7 @@ use datafusion::config::ConfigOptions;
 use datafusion::prelude::SessionConfig;
 use forebay_catalog::Snapshot;
 
+use crate::catalogs::PG_CATALOG;
 use crate::{EngineError, Notice, Notices};
 
 /// What functions and system views may know about the session that asks.
@@ -49,6 +50,17 @@ impl SessionFacts {
             message,
         };
         self.notices.add(notice, least.map_or("", String::as_str));
+    }
+}
+
+impl SessionFacts {
+    /// The schemas that unqualified names are looked up in: `pg_catalog` comes first, unless the
+    /// search path says where.
+    pub(crate) fn searched_schemas(&self) -> impl Iterator<Item = &str> {
+        let named = self.search_path.iter().any(|s| s == PG_CATALOG);
+        let implicit = (!named).then_some(PG_CATALOG);
+        let path = self.search_path.iter().map(String::as_str);
+        implicit.into_iter().chain(path)
     }
 }
 

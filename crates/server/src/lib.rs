@@ -93,11 +93,7 @@ impl Server {
     pub async fn open(data_dir: &Path, config: ServerConfig) -> Result<Self> {
         let catalog = Arc::new(Catalog::open(data_dir, &config.bootstrap_role).await?);
         let sessions = Arc::new(Sessions::default());
-        let engine = Engine::new(
-            &config.engine,
-            Arc::clone(&catalog),
-            Arc::clone(&sessions) as _,
-        )?;
+        let engine = Engine::new(&config.engine, Arc::clone(&sessions) as _)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 session_config: config.engine.session_config(),

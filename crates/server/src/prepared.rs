@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use chrono::Utc;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::scalar::ScalarValue;
-use forebay_engine::{LogicalStatement, Vantage};
+use forebay_engine::{LogicalStatement, PreparedRow, Vantage};
 use forebay_sql::{Expr, Parsed, Statement};
 use parking_lot::Mutex;
 
@@ -153,6 +154,7 @@ impl Session {
             kept,
         });
         self.prepared.insert(name.to_owned(), Arc::clone(&prepared));
+        self.show_prepared(name, &prepared);
         Ok(prepared)
     }
 
@@ -232,6 +234,28 @@ impl Session {
     /// Forgets the prepared statement `name`, if there is one.
     pub fn forget_prepared(&mut self, name: &str) {
         self.prepared.remove(name);
+        self.handle.prepared.lock().remove(name);
+    }
+
+    /// Forgets all prepared statements.
+    pub(crate) fn forget_all_prepared(&mut self) {
+        self.prepared.clear();
+        self.handle.prepared.lock().clear();
+    }
+
+    /// Puts a statement into `pg_prepared_statements`, unless it has no name.
+    fn show_prepared(&self, name: &str, prepared: &Prepared) {
+        if name.is_empty() {
+            return;
+        }
+        let row = PreparedRow {
+            name: name.to_owned(),
+            statement: prepared.text(),
+            prepared: Utc::now(),
+            parameters: prepared.parameters.clone(),
+            from_sql: false,
+        };
+        self.handle.prepared.lock().insert(name.to_owned(), row);
     }
 
     /// The columns that a statement returns.
@@ -276,6 +300,9 @@ impl Session {
         };
         self.prepare(name, Some(Arc::new(parsed)), declared, Vec::new())
             .await?;
+        if let Some(row) = self.handle.prepared.lock().get_mut(name) {
+            row.from_sql = true;
+        }
         Ok(Answer::Done("PREPARE".to_owned()))
     }
 

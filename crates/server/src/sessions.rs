@@ -1,11 +1,14 @@
 //! All sessions, as others see and signal them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use chrono::{DateTime, Utc};
 use dashmap::DashMap;
-use forebay_engine::{Backend, BackendControl, CursorRow, EngineError, SessionFacts, SettingRow};
+use forebay_engine::{
+    Backend, BackendControl, CursorRow, EngineError, PreparedRow, SessionFacts, SettingRow,
+};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -71,6 +74,8 @@ pub struct SessionHandle {
     running: Mutex<Option<Arc<Interruptor>>>,
     /// Brought up to date whenever the session opens or closes one.
     pub(crate) portals: Listing,
+    /// The named prepared statements, brought up to date with each one made or forgotten.
+    pub(crate) prepared: Mutex<BTreeMap<String, PreparedRow>>,
 }
 
 impl SessionHandle {
@@ -212,6 +217,7 @@ impl Sessions {
             drain: Interruptor::new(),
             running: Mutex::new(None),
             portals: Listing::default(),
+            prepared: Mutex::new(BTreeMap::new()),
         });
         self.by_pid.insert(handle.pid, Arc::clone(&handle));
         Ok(handle)
@@ -316,6 +322,11 @@ impl BackendControl for Sessions {
     fn cursors(&self, pid: i32) -> Vec<CursorRow> {
         let session = self.by_pid.get(&pid);
         session.map_or_else(Vec::new, |s| portals::listed(&s.portals))
+    }
+
+    fn prepared_statements(&self, pid: i32) -> Vec<PreparedRow> {
+        let session = self.by_pid.get(&pid);
+        session.map_or_else(Vec::new, |s| s.prepared.lock().values().cloned().collect())
     }
 
     fn cancel(&self, asker: &SessionFacts, pid: i32) -> Result<bool, EngineError> {

@@ -237,6 +237,11 @@ const DEFINITIONS: &[Definition] = &[
         "63",
         "Characters of an identifier.",
     ),
+    internal(
+        "max_index_keys",
+        "32",
+        "Columns of an index, if there were any.",
+    ),
     superuser(
         "max_portals",
         COUNT,

@@ -293,9 +293,8 @@ impl Session {
         let declared = declared.to_vec();
         let whole = Arc::clone(parsed);
         let work = async move {
-            let text = shape.text(&whole);
             let statement = shape.statement(&whole.statement);
-            engine.analyze(&vantage, statement, text, &declared).await
+            engine.analyze(&vantage, statement, &declared).await
         };
         let analyzed = self.server.inner.engine.on_query_runtime(work).await;
         Ok(Some(analyzed.map_err(|e| Error::located(e, parsed))?))
@@ -331,10 +330,9 @@ impl Planning {
 
     async fn analyze(&self, declared: &[Option<DataType>]) -> Result<LogicalStatement> {
         let statement = self.shape.statement(&self.parsed.statement);
-        let text = self.shape.text(&self.parsed);
         let analyzed = self
             .engine
-            .analyze(&self.vantage, statement, text, declared)
+            .analyze(&self.vantage, statement, declared)
             .await;
         analyzed.map_err(|e| Error::located(e, &self.parsed))
     }
@@ -437,8 +435,6 @@ impl Finish {
 pub(crate) struct Shape {
     /// What is planned, where it is not a part of the statement itself.
     made: Option<DfStatement>,
-    /// The statement's text is the plan's own, without anything around it.
-    whole_text: bool,
     explain: Option<ExplainOptions>,
     finish: Finish,
 }
@@ -447,7 +443,6 @@ impl Shape {
     fn rows(verb: &'static str) -> Self {
         Self {
             made: None,
-            whole_text: false,
             explain: None,
             finish: Finish::Rows(verb),
         }
@@ -463,20 +458,12 @@ impl Shape {
             (None, _) => unreachable!("`shape` makes a statement for all others"),
         }
     }
-
-    /// The text of what is planned, where it is the whole of what the client sent.
-    fn text<'a>(&self, parsed: &'a Parsed) -> Option<&'a str> {
-        self.whole_text.then_some(&*parsed.text)
-    }
 }
 
 /// The shape of a statement with a plan; `None` for a command.
 pub(crate) fn shape(statement: &Statement) -> Result<Option<Shape>> {
     Ok(Some(match statement {
-        Statement::Plan(_) => Shape {
-            whole_text: true,
-            ..Shape::rows("SELECT")
-        },
+        Statement::Plan(_) => Shape::rows("SELECT"),
         Statement::Explain(explain) => Shape {
             explain: Some(crate::commands::explain_options(explain)?),
             ..Shape::rows("EXPLAIN")

@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
-use super::last_part;
+use super::{call_of, last_part};
 use crate::EngineError;
 
 /// Digits that a number with an exponent may be written out with.
@@ -253,7 +253,7 @@ fn written_out(number: &str) -> Option<String> {
     Some(plain)
 }
 
-/// `ARRAY(SELECT x …)` is the aggregate `array_agg` of its only column.
+/// `ARRAY(SELECT x …)` is the aggregate `array_agg` of its only column, or empty.
 pub(super) fn array_subqueries(statement: &mut Statement) {
     let _ = visit_expressions_mut(statement, |expr| {
         if let Expr::Function(function) = expr
@@ -261,7 +261,7 @@ pub(super) fn array_subqueries(statement: &mut Statement) {
             && let FunctionArguments::Subquery(query) = &function.args
             && let Some(aggregate) = aggregated(query)
         {
-            *expr = Expr::Subquery(Box::new(aggregate));
+            *expr = call_of("array_of_query", Expr::Subquery(Box::new(aggregate)));
         }
         ControlFlow::<()>::Continue(())
     });
@@ -320,7 +320,7 @@ fn array_agg(column: Expr, order_by: Vec<OrderByExpr>) -> Expr {
     call("array_agg", arguments)
 }
 
-fn call(name: &str, args: FunctionArguments) -> Expr {
+pub(super) fn call(name: &str, args: FunctionArguments) -> Expr {
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),
         uses_odbc_syntax: false,
@@ -375,7 +375,7 @@ mod tests {
             ),
             (
                 "SELECT ARRAY(SELECT a FROM t ORDER BY 1 DESC)",
-                "SELECT (SELECT array_agg(a ORDER BY a DESC) FROM t)",
+                "SELECT array_of_query((SELECT array_agg(a ORDER BY a DESC) FROM t))",
             ),
         ];
         for (sql, expected) in cases {

@@ -1,32 +1,51 @@
-//! What PostgreSQL's clients ask the system about: `pg_catalog`'s tables and functions.
+//! What PostgreSQL's clients ask the system about: the schemas `pg_catalog` and
+//! `information_schema`, and functions.
 //!
-//! Types, operators and relations come from `datafusion-pg-catalog`. What depends on sessions,
-//! roles and settings is ours and takes precedence.
+//! What depends on the catalog, on sessions and settings is made of the statement's own snapshot
+//! at every scan: `classes.rs` (relations and their columns), `roles.rs`, `databases.rs`,
+//! `sessions.rs`, `time_zones.rs`, `information_schema.rs`. What is the same everywhere (types,
+//! functions, operators) comes from `datafusion-pg-catalog` (`library.rs`). What Forebay has not
+//! is there without rows (`unused.rs`).
 
+mod classes;
+mod databases;
+mod directory;
 mod functions;
-mod relations;
-mod table;
-mod views;
+mod information_schema;
+mod library;
+mod relation;
+mod roles;
+mod sessions;
+mod time_zones;
+mod types;
+mod unused;
 
-use std::collections::HashMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use datafusion::catalog::{MemoryCatalogProvider, SchemaProvider, TableProvider};
-use datafusion::common::Result as DataFusionResult;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::catalog::{
+    MemoryCatalogProvider, SchemaProvider, TableFunctionArgs, TableFunctionImpl, TableProvider,
+};
+use datafusion::common::Result;
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionContext;
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
-use datafusion_pg_catalog::pg_catalog::{
-    PgCatalogSchemaProvider, PgCatalogStaticTables, setup_pg_catalog,
-};
-use forebay_catalog::Catalog;
+use datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
 
+use crate::catalogs::{INFORMATION_SCHEMA, PG_CATALOG};
 use crate::scans::LeanPlainScans;
+use crate::subqueries::OneRowOfQuery;
 use crate::{DATABASE, EngineConfig, EngineError, SessionFacts};
+
+pub(crate) use directory::EngineLink;
+pub(crate) use directory::table_oid;
+use directory::{Directory, Relations};
+pub(crate) use functions::names::{output_of, printed};
+pub(crate) use unused::is_unused;
 
 /// One row of `pg_stat_activity`.
 #[derive(Debug, Clone)]
@@ -99,6 +118,21 @@ pub struct CursorRow {
     pub created: DateTime<Utc>,
 }
 
+/// One row of `pg_prepared_statements`.
+#[derive(Debug, Clone)]
+pub struct PreparedRow {
+    /// Its name.
+    pub name: String,
+    /// The statement, as `PREPARE` or the client gave it.
+    pub statement: Arc<str>,
+    /// When it was prepared.
+    pub prepared: DateTime<Utc>,
+    /// The types of its parameters; `None` where nothing tells, which means text.
+    pub parameters: Vec<Option<DataType>>,
+    /// Whether `PREPARE` made it; else the extended protocol did.
+    pub from_sql: bool,
+}
+
 /// The sessions, as functions and views of SQL reach them.
 pub trait BackendControl: Debug + Send + Sync {
     /// Every session, for `pg_stat_activity`.
@@ -107,107 +141,115 @@ pub trait BackendControl: Debug + Send + Sync {
     /// The open cursors of session `pid`, for `pg_cursors`.
     fn cursors(&self, pid: i32) -> Vec<CursorRow>;
 
+    /// The named prepared statements of session `pid`, for `pg_prepared_statements`.
+    fn prepared_statements(&self, pid: i32) -> Vec<PreparedRow>;
+
     /// Cancels the statement that session `pid` runs; false when there is no such session.
     ///
     /// # Errors
     /// When `asker` has no right to.
-    fn cancel(&self, asker: &SessionFacts, pid: i32) -> Result<bool, EngineError>;
+    fn cancel(&self, asker: &SessionFacts, pid: i32) -> std::result::Result<bool, EngineError>;
 
     /// Ends session `pid`; false when there is no such session.
     ///
     /// # Errors
     /// When `asker` has no right to.
-    fn terminate(&self, asker: &SessionFacts, pid: i32) -> Result<bool, EngineError>;
+    fn terminate(&self, asker: &SessionFacts, pid: i32) -> std::result::Result<bool, EngineError>;
 
     /// Every setting as `asker` sees it, for `pg_settings`.
     fn settings(&self, asker: &SessionFacts) -> Vec<SettingRow>;
 }
 
-/// The state that all planning states are copies of.
-pub(crate) fn planning_state(
-    config: &EngineConfig,
-    environment: &Arc<RuntimeEnv>,
-    backends: &Arc<dyn BackendControl>,
-) -> Result<SessionState, EngineError> {
-    let state = SessionStateBuilder::new()
-        .with_config(config.session_config())
-        .with_runtime_env(Arc::clone(environment))
-        .with_default_features()
-        .with_physical_optimizer_rule(Arc::new(LeanPlainScans::new(environment)))
-        .with_physical_optimizer_rule(Arc::new(crate::yielding::YieldAfterJoins))
-        .build();
-    let mut context = SessionContext::new_with_state(state);
-    context.register_catalog(DATABASE, Arc::new(MemoryCatalogProvider::new()));
-    setup_pg_catalog(&context, DATABASE, EmptyContextProvider).map_err(|e| *e)?;
-    datafusion_pg_functions::register_all(&mut context);
-    for function in functions::all(backends) {
-        context.register_udf(function);
-    }
-    context.add_analyzer_rule(Arc::new(crate::arithmetic::CheckedIntegers));
-    Ok(context.state())
-}
+/// Functions whose rows are those of a relation.
+const FUNCTIONS_OF_RELATIONS: [(&str, &str); 5] = [
+    ("pg_cursor", "pg_cursors"),
+    ("pg_prepared_statement", "pg_prepared_statements"),
+    ("pg_show_all_settings", "pg_settings"),
+    ("pg_timezone_abbrevs", "pg_timezone_abbrevs"),
+    ("pg_timezone_names", "pg_timezone_names"),
+];
 
-/// The schema `pg_catalog`.
-pub(crate) fn pg_catalog(
-    catalog: Arc<Catalog>,
-    link: &EngineLink,
-    backends: &Arc<dyn BackendControl>,
-) -> Result<Arc<dyn SchemaProvider>, EngineError> {
-    let static_tables = Arc::new(PgCatalogStaticTables::try_new()?);
-    let relations = relations::Relations::new(catalog, link.clone());
-    let library = PgCatalogSchemaProvider::try_new(relations, static_tables, EmptyContextProvider)?;
-    Ok(Arc::new(PgCatalog {
-        own: views::all(backends),
-        library: Arc::new(library),
-    }))
-}
-
-/// Our tables first, the library's for the rest.
 #[derive(Debug)]
-struct PgCatalog {
-    own: HashMap<&'static str, Arc<dyn TableProvider>>,
-    library: Arc<dyn SchemaProvider>,
+struct RelationFunction(Arc<dyn TableProvider>);
+
+impl TableFunctionImpl for RelationFunction {
+    fn call_with_args(&self, _: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
+        Ok(Arc::clone(&self.0))
+    }
 }
 
-#[async_trait]
-impl SchemaProvider for PgCatalog {
-    fn table_names(&self) -> Vec<String> {
-        let mut names = self.library.table_names();
-        names.extend(self.own.keys().map(ToString::to_string));
-        names.sort();
-        names.dedup();
-        names
+/// The two schemas of the system, and the functions that go with them.
+pub(crate) struct System {
+    directory: Arc<Directory>,
+    pg_catalog: Arc<Relations>,
+    information_schema: Arc<Relations>,
+    backends: Arc<dyn BackendControl>,
+}
+
+impl System {
+    /// Declares every relation; `link` leads to the engine that can open users' tables.
+    pub(crate) fn new(link: EngineLink, backends: Arc<dyn BackendControl>) -> Self {
+        let directory = Arc::new(Directory::new(link));
+        let mut pg_catalog = Relations::new(PG_CATALOG);
+        classes::all(&mut pg_catalog, &directory);
+        databases::all(&mut pg_catalog);
+        library::all(&mut pg_catalog);
+        roles::all(&mut pg_catalog);
+        sessions::all(&mut pg_catalog, &backends);
+        time_zones::all(&mut pg_catalog);
+        unused::all(&mut pg_catalog);
+        let mut information_schema = Relations::new(INFORMATION_SCHEMA);
+        information_schema::all(&mut information_schema, &directory);
+        let system = Self {
+            pg_catalog: Arc::new(pg_catalog.numbered()),
+            information_schema: Arc::new(information_schema.numbered()),
+            directory,
+            backends,
+        };
+        system
+            .directory
+            .fill([&system.pg_catalog, &system.information_schema]);
+        system
     }
 
-    async fn table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
-        match self.own.get(name) {
-            Some(table) => Ok(Some(Arc::clone(table))),
-            None => self.library.table(name).await,
+    /// The schema `name`, if it is one of the system's.
+    pub(crate) fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        match name {
+            PG_CATALOG => Some(Arc::clone(&self.pg_catalog) as _),
+            INFORMATION_SCHEMA => Some(Arc::clone(&self.information_schema) as _),
+            _ => None,
         }
     }
 
-    fn table_exist(&self, name: &str) -> bool {
-        self.own.contains_key(name) || self.library.table_exist(name)
-    }
-}
-
-/// The way back from the catalog tables to the engine that they are part of.
-#[derive(Clone, Default)]
-pub(crate) struct EngineLink(Arc<std::sync::OnceLock<Weak<crate::Inner>>>);
-
-impl Debug for EngineLink {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("EngineLink")
-    }
-}
-
-impl EngineLink {
-    pub(crate) fn connect(&self, engine: &crate::Engine) {
-        let _ = self.0.set(Arc::downgrade(&engine.inner));
-    }
-
-    fn engine(&self) -> Option<crate::Engine> {
-        let inner = self.0.get()?.upgrade()?;
-        Some(crate::Engine { inner })
+    /// The state that all planning states are copies of.
+    pub(crate) fn planning_state(
+        &self,
+        config: &EngineConfig,
+        environment: &Arc<RuntimeEnv>,
+    ) -> std::result::Result<SessionState, EngineError> {
+        let state = SessionStateBuilder::new()
+            .with_config(config.session_config())
+            .with_runtime_env(Arc::clone(environment))
+            .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(LeanPlainScans::new(environment)))
+            .with_physical_optimizer_rule(Arc::new(crate::yielding::YieldAfterJoins))
+            .build();
+        let mut context = SessionContext::new_with_state(state);
+        context.register_catalog(DATABASE, Arc::new(MemoryCatalogProvider::new()));
+        setup_pg_catalog(&context, DATABASE, EmptyContextProvider).map_err(|e| *e)?;
+        datafusion_pg_functions::register_all(&mut context);
+        for function in functions::all(&self.directory, &self.backends) {
+            context.register_udf(function);
+        }
+        for (name, relation) in FUNCTIONS_OF_RELATIONS {
+            let relation = &self.pg_catalog.by_name[relation];
+            let function = RelationFunction(Arc::clone(&relation.provider));
+            context.register_udtf(name, Arc::new(function));
+        }
+        context.add_analyzer_rule(Arc::new(OneRowOfQuery {
+            only_element: context.udf("one_of_query")?,
+        }));
+        context.add_analyzer_rule(Arc::new(crate::arithmetic::CheckedIntegers));
+        Ok(context.state())
     }
 }

@@ -101,7 +101,7 @@ impl Session {
                 Ok(Answer::Done("DEALLOCATE".to_owned()))
             }
             None => {
-                self.prepared.clear();
+                self.forget_all_prepared();
                 Ok(Answer::Done("DEALLOCATE ALL".to_owned()))
             }
         }

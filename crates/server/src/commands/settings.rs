@@ -140,7 +140,7 @@ impl Session {
         let tag = match what {
             DiscardKind::All => {
                 self.portals.close_all();
-                self.prepared.clear();
+                self.forget_all_prepared();
                 self.set_session_authorization(None, false)?;
                 self.settings.reset_all();
                 "DISCARD ALL"

@@ -1,0 +1,89 @@
+//! Sub-queries in expressions that depend on the row around them.
+//!
+//! DataFusion plans those only where it sees that they have one row at most. The others collect
+//! their rows into an array, and a function takes the only one out of it, or reports that there
+//! are several, as PostgreSQL does.
+
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, Result};
+use datafusion::functions_aggregate::expr_fn::array_agg;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, Subquery};
+use datafusion::optimizer::AnalyzerRule;
+
+/// The rule; it needs the function that takes the only element out of an array.
+#[derive(Debug)]
+pub(crate) struct OneRowOfQuery {
+    pub(crate) only_element: Arc<ScalarUDF>,
+}
+
+impl AnalyzerRule for OneRowOfQuery {
+    fn name(&self) -> &'static str {
+        "one_row_of_query"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        let rewritten = plan.transform_up_with_subqueries(|node| {
+            if !has_scalar_query(&node)? {
+                return Ok(Transformed::no(node));
+            }
+            let names = NamePreserver::new(&node);
+            node.map_expressions(|expr| {
+                let name = names.save(&expr);
+                let rewritten = expr.transform_up(|expr| self.one_row(expr))?;
+                Ok(rewritten.update_data(|expr| name.restore(expr)))
+            })
+        })?;
+        Ok(rewritten.data)
+    }
+}
+
+impl OneRowOfQuery {
+    fn one_row(&self, expr: Expr) -> Result<Transformed<Expr>> {
+        let Expr::ScalarSubquery(query) = &expr else {
+            return Ok(Transformed::no(expr));
+        };
+        let [(qualifier, field)] = query.subquery.schema().iter().collect::<Vec<_>>()[..] else {
+            return Ok(Transformed::no(expr));
+        };
+        if query.outer_ref_columns.is_empty() || has_one_row(&query.subquery) {
+            return Ok(Transformed::no(expr));
+        }
+        let column = Expr::Column(Column::from((qualifier, field)));
+        let rows = LogicalPlanBuilder::from(query.subquery.as_ref().clone());
+        let collected = rows.aggregate(Vec::<Expr>::new(), [array_agg(column)])?;
+        let collected = Expr::ScalarSubquery(Subquery {
+            subquery: Arc::new(collected.build()?),
+            ..query.clone()
+        });
+        Ok(Transformed::yes(self.only_element.call(vec![collected])))
+    }
+}
+
+/// Whether any of a node's own expressions has a query in it that gives a value.
+fn has_scalar_query(node: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    node.apply_expressions(|expr| {
+        found = expr.exists(|e| Ok(matches!(e, Expr::ScalarSubquery(_))))?;
+        Ok(match found {
+            true => TreeNodeRecursion::Stop,
+            false => TreeNodeRecursion::Continue,
+        })
+    })?;
+    Ok(found)
+}
+
+/// Whether a plan ends in an aggregate of everything.
+fn has_one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::Projection(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Filter(_) => has_one_row(plan.inputs()[0]),
+        other => other.max_rows().is_some_and(|rows| rows <= 1),
+    }
+}
