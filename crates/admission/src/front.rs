@@ -1,375 +1,427 @@
-//! The async front: what the way of a statement calls, and the guards it gets.
+//! The async front: what the way of a statement calls.
 
-use crate::LockMode;
+use std::collections::HashMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::SystemTime;
 
-/// A transaction that holds slots, charges and locks: an explicit block, or one statement on its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Owner(u64);
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// A relation's number in the catalog.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RelationId(pub u32);
-
-/// What a planned statement will need of its queue.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Demand {
-    /// The plan's cost; 1.0 is one sequential page of 8 KiB.
-    pub cost: f64,
-    /// The memory that it is expected to use, in bytes.
-    pub memory_bytes: u64,
-}
+use crate::guards::{Charge, Locks, OwnerGuard, Slot};
+use crate::sync::Mutex;
+use crate::{
+    Core, Cost, Demand, Effects, Limits, LockRequest, LockView, Outcome, Owner, QueueId, QueueView,
+    Refusal, Ticket, WaiterView,
+};
 
 /// Why a statement may not go on.
-///
-/// There is no variant yet because nothing is refused yet; the queue and lock errors come with the
-/// resource queues.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AdmissionError {}
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct AdmissionError(#[from] pub Refusal);
 
 impl AdmissionError {
     /// The five characters that name this error to PostgreSQL clients.
+    #[must_use]
     pub fn sqlstate(&self) -> &'static str {
-        match *self {}
+        match self.0 {
+            Refusal::NoQueue => "42704",
+            Refusal::QueueFull { .. } => "53300",
+            Refusal::TooCostly { .. } => "53400",
+            Refusal::LockNotAvailable { .. } => "55P03",
+            Refusal::Deadlock { .. } => "40P01",
+        }
     }
 }
 
-/// How many guards exist: what has been granted and not been given back. All zero when every
-/// transaction has ended.
+/// How much is held. All zero when every transaction has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Held {
-    /// [`Slot`]s.
+    /// Slots.
     pub slots: usize,
-    /// Relations locked, counted once for each pair of a relation and a mode in each [`Locks`].
+    /// Relations locked, counted once for each pair of a relation and a mode of an owner.
     pub locks: usize,
-    /// [`Charge`]s.
+    /// Transactions that have been charged, counted once for each queue.
     pub charges: usize,
-    /// [`OwnerGuard`]s.
+    /// Transactions.
     pub owners: usize,
+    /// Waits.
+    pub waiters: usize,
 }
 
 /// The one place that admits statements. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct Admission(Arc<Shared>);
+#[derive(Clone, Default)]
+pub struct Admission(pub(crate) Arc<Front>);
 
-#[derive(Debug, Default)]
-struct Shared {
-    last_owner: AtomicU64,
-    owners: Arc<Count>,
-    slots: Arc<Count>,
-    locks: Arc<Count>,
-    charges: Arc<Count>,
+#[derive(Default)]
+pub(crate) struct Front(Mutex<State>);
+
+/// Everything behind the one lock.
+#[derive(Default)]
+struct State {
+    core: Core,
+    waits: HashMap<Ticket, Pending>,
+    last_owner: u64,
+    /// Kept for its memory: empty between steps.
+    effects: Effects,
+}
+
+/// A wait that has not been collected by the one who waits.
+struct Pending {
+    since: SystemTime,
+    decision: Option<Result<(), Refusal>>,
+    waker: Option<Waker>,
+}
+
+/// What a wait is for, and how it goes back if nobody collects it.
+pub(crate) enum Claim {
+    Slot(Owner, QueueId, Option<Demand>),
+    Locks(Owner, Vec<LockRequest>),
 }
 
 impl Admission {
-    /// An admission that nobody holds anything of.
+    /// An admission without queues.
+    #[must_use]
     pub fn new() -> Self {
-        Admission::default()
+        Self::default()
     }
 
-    /// Begins a transaction. Keep the guard until the transaction ends; drop it last.
+    /// Makes a queue, or changes its limits: whoever fits now is granted at once, and a lowered
+    /// limit holds for the next grants.
+    pub fn set_limits(&self, queue: QueueId, limits: Limits) {
+        self.0
+            .step(|core, effects| core.set_limits(queue, limits, effects));
+    }
+
+    /// Drops a queue. Who waits in it is refused; who holds something of it keeps it to its end.
+    pub fn drop_queue(&self, queue: QueueId) {
+        self.0.step(|core, effects| core.drop_queue(queue, effects));
+    }
+
+    /// A queue's limits, if there is such a queue.
+    #[must_use]
+    pub fn limits(&self, queue: QueueId) -> Option<Limits> {
+        self.0.look(|core| core.limits(queue))
+    }
+
+    /// Begins a transaction. It ends when this guard and all that was granted to it are dropped.
+    #[must_use]
     pub fn begin(&self) -> OwnerGuard {
-        let owner = Owner(self.0.last_owner.fetch_add(1, Ordering::Relaxed) + 1);
-        OwnerGuard {
-            owner,
-            _counted: Counted::new(&self.0.owners, 1),
-        }
+        OwnerGuard::new(Arc::clone(&self.0), self.0.begin())
     }
 
-    /// The right to be one of the active statements of `queue`; without a queue (superusers,
-    /// ungoverned statements) it stands for no limit. A governed statement asks for it before it
-    /// asks for any lock.
+    /// The right to be one of the active statements of `queue`. A governed statement asks for it
+    /// before it asks for any lock. Dropping the future ends the wait.
     ///
     /// # Errors
-    ///
-    /// None yet.
-    pub async fn slot(&self, owner: Owner, _queue: Option<&str>) -> Result<Slot, AdmissionError> {
-        Ok(Slot {
-            owner,
-            _counted: Counted::new(&self.0.slots, 1),
-        })
+    /// When the queue is full or gone.
+    pub async fn slot(&self, owner: &OwnerGuard, queue: QueueId) -> Result<Slot, AdmissionError> {
+        let claim = Claim::Slot(owner.owner(), queue, None);
+        self.0
+            .request(claim, |core, effects| {
+                core.slot(owner.owner(), queue, None, effects)
+            })
+            .await?;
+        Ok(Slot::new(owner.clone(), queue))
     }
 
-    /// All the relation locks of one statement, granted together.
+    /// As [`Admission::slot`], for a statement whose demand is known before: both together.
     ///
     /// # Errors
+    /// As [`Admission::slot`], and when the cost is above what the queue allows at all.
+    pub async fn slot_and_charge(
+        &self,
+        owner: &OwnerGuard,
+        queue: QueueId,
+        demand: Demand,
+    ) -> Result<(Slot, Charge), AdmissionError> {
+        let claim = Claim::Slot(owner.owner(), queue, Some(demand));
+        self.0
+            .request(claim, |core, effects| {
+                core.slot(owner.owner(), queue, Some(demand), effects)
+            })
+            .await?;
+        Ok(both(owner, queue, demand))
+    }
+
+    /// Whether a statement of this cost needs nothing of the queue (`MIN_COST`).
+    #[must_use]
+    pub fn exempts(&self, queue: QueueId, cost: Cost) -> bool {
+        self.0.look(|core| core.exempts(queue, cost))
+    }
+
+    /// All the relation locks of one statement, granted together. Dropping the future ends the
+    /// wait.
     ///
-    /// None yet.
+    /// # Errors
+    /// When the request closes a cycle of locks.
     pub async fn lock(
         &self,
-        owner: Owner,
-        relations: &[(RelationId, LockMode)],
+        owner: &OwnerGuard,
+        locks: Vec<LockRequest>,
     ) -> Result<Locks, AdmissionError> {
-        Ok(Locks {
-            owner,
-            _counted: Counted::new(&self.0.locks, relations.len()),
-        })
+        let claim = Claim::Locks(owner.owner(), locks.clone());
+        self.0
+            .request(claim, |core, effects| {
+                core.lock(owner.owner(), &locks, effects)
+            })
+            .await?;
+        Ok(Locks::new(owner.clone(), locks))
     }
 
-    /// Takes the plan's cost and memory from the queue that `slot` belongs to.
+    /// As [`Admission::lock`], without waiting (`NOWAIT`).
     ///
     /// # Errors
+    /// When a lock cannot be had at once.
+    pub fn lock_now(
+        &self,
+        owner: &OwnerGuard,
+        locks: Vec<LockRequest>,
+    ) -> Result<Locks, AdmissionError> {
+        match self.0.step(|core, _| core.lock_now(owner.owner(), &locks)) {
+            Outcome::Granted => Ok(Locks::new(owner.clone(), locks)),
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            Outcome::Waiting(_) => unreachable!("`lock_now` never waits"),
+        }
+    }
+
+    /// Takes the plan's cost and memory. `None`: it does not fit, and the statement has to
+    /// [step aside](Admission::step_aside).
     ///
-    /// None yet.
-    pub async fn charge(&self, _slot: &Slot, demand: Demand) -> Result<Charge, AdmissionError> {
-        Ok(Charge {
-            demand,
-            _counted: Counted::new(&self.0.charges, 1),
+    /// # Errors
+    /// When the cost is above what the queue allows at all.
+    pub fn charge(&self, slot: &Slot, demand: Demand) -> Result<Option<Charge>, AdmissionError> {
+        let (owner, queue) = (slot.owner().owner(), slot.queue());
+        let fits = self.0.step(|core, _| core.charge(owner, queue, demand))?;
+        Ok(fits.then(|| Charge::new(slot.owner().clone(), queue, demand)))
+    }
+
+    /// Gives back the statement's slot and its own locks, and waits at the tail of the queue for
+    /// slot, cost and memory together. All in one step: nobody comes between.
+    ///
+    /// # Errors
+    /// As [`Admission::slot_and_charge`].
+    pub async fn step_aside(
+        &self,
+        slot: Slot,
+        locks: Option<Locks>,
+        demand: Demand,
+    ) -> Result<(Slot, Charge), AdmissionError> {
+        let (owner, queue) = slot.disarm();
+        let locks = locks.map(Locks::disarm).unwrap_or_default();
+        let claim = Claim::Slot(owner.owner(), queue, Some(demand));
+        self.0
+            .request(claim, |core, effects| {
+                core.step_aside(owner.owner(), queue, demand, &locks, effects)
+            })
+            .await?;
+        Ok(both(&owner, queue, demand))
+    }
+
+    /// Why a transaction waits, and since when; `None` when it does not.
+    #[must_use]
+    pub fn explain(&self, owner: Owner) -> Option<(WaiterView, SystemTime)> {
+        let state = self.0.0.lock();
+        let ticket = state.core.wait_of(owner)?;
+        let since = state.waits.get(&ticket)?.since;
+        Some((state.core.explain(ticket)?, since))
+    }
+
+    /// Everybody who waits, the oldest wait first.
+    #[must_use]
+    pub fn waiters(&self) -> Vec<(WaiterView, SystemTime)> {
+        let state = self.0.0.lock();
+        let since = |waiter: &WaiterView| Some(state.waits.get(&waiter.ticket)?.since);
+        let waiters = state.core.waiters().into_iter();
+        waiters
+            .filter_map(|w| since(&w).map(|at| (w, at)))
+            .collect()
+    }
+
+    /// Every queue, with what is taken of it and who waits.
+    #[must_use]
+    pub fn queues(&self) -> Vec<QueueView> {
+        self.0.look(Core::queues)
+    }
+
+    /// Every relation lock, held or wanted.
+    #[must_use]
+    pub fn locks(&self) -> Vec<LockView> {
+        self.0.look(Core::locks)
+    }
+
+    /// How much is held now.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        self.0.look(|core| {
+            let queues = core.queues();
+            let holdings = || queues.iter().flat_map(|queue| &queue.holdings);
+            Held {
+                slots: holdings().filter(|h| h.shares > 0).count(),
+                locks: core.locks().iter().filter(|lock| lock.granted).count(),
+                charges: holdings()
+                    .filter(|h| h.charged != Demand::default())
+                    .count(),
+                owners: core.owner_count(),
+                waiters: core.waiters().len(),
+            }
         })
     }
+}
 
-    /// What is held now.
-    pub fn held(&self) -> Held {
-        Held {
-            slots: self.0.slots.get(),
-            locks: self.0.locks.get(),
-            charges: self.0.charges.get(),
-            owners: self.0.owners.get(),
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admission").finish_non_exhaustive()
+    }
+}
+
+fn both(owner: &OwnerGuard, queue: QueueId, demand: Demand) -> (Slot, Charge) {
+    let slot = Slot::new(owner.clone(), queue);
+    (slot, Charge::new(owner.clone(), queue, demand))
+}
+
+impl Front {
+    /// One step of the core. Whoever it has decided is woken after the lock is free again.
+    pub(crate) fn step<T>(&self, step: impl FnOnce(&mut Core, &mut Effects) -> T) -> T {
+        let mut state = self.0.lock();
+        let state_ref = &mut *state;
+        let result = step(&mut state_ref.core, &mut state_ref.effects);
+        let wakers = state_ref.deliver();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    fn look<T>(&self, look: impl FnOnce(&Core) -> T) -> T {
+        look(&self.0.lock().core)
+    }
+
+    fn begin(&self) -> Owner {
+        let mut state = self.0.lock();
+        state.last_owner += 1;
+        let owner = Owner(state.last_owner);
+        state.core.begin(owner);
+        owner
+    }
+
+    /// Makes a request; if it has to wait, until it is decided.
+    async fn request(
+        &self,
+        claim: Claim,
+        request: impl FnOnce(&mut Core, &mut Effects) -> Outcome,
+    ) -> Result<(), AdmissionError> {
+        match self.ask(request) {
+            Outcome::Granted => Ok(()),
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            Outcome::Waiting(ticket) => {
+                let wait = Wait {
+                    front: self,
+                    ticket,
+                    claim: Some(claim),
+                };
+                Ok(wait.await?)
+            }
         }
     }
-}
 
-/// A transaction's life as an owner. Dropping it ends the owner.
-#[must_use = "dropping this ends the owner at once"]
-#[derive(Debug)]
-pub struct OwnerGuard {
-    owner: Owner,
-    _counted: Counted,
-}
-
-impl OwnerGuard {
-    /// The owner's name, to ask for slots and locks with.
-    pub fn owner(&self) -> Owner {
-        self.owner
-    }
-}
-
-/// The right to be an active statement. Dropping it gives it back.
-#[must_use = "dropping this gives the slot back at once"]
-#[derive(Debug)]
-pub struct Slot {
-    owner: Owner,
-    _counted: Counted,
-}
-
-impl Slot {
-    /// Who holds it.
-    pub fn owner(&self) -> Owner {
-        self.owner
-    }
-}
-
-/// A statement's relation locks; keep them to the end of the transaction. Dropping them gives them
-/// back.
-#[must_use = "dropping this gives the locks back at once"]
-#[derive(Debug)]
-pub struct Locks {
-    owner: Owner,
-    _counted: Counted,
-}
-
-impl Locks {
-    /// Who holds them.
-    pub fn owner(&self) -> Owner {
-        self.owner
-    }
-}
-
-/// The cost and memory that a running statement has taken from its queue. Dropping it gives them
-/// back.
-#[must_use = "dropping this gives the charge back at once"]
-#[derive(Debug)]
-pub struct Charge {
-    demand: Demand,
-    _counted: Counted,
-}
-
-impl Charge {
-    /// What was asked for, and granted.
-    pub fn demand(&self) -> Demand {
-        self.demand
-    }
-}
-
-/// A number that goes up and down; on a cache line of its own, since every statement of every thread
-/// changes it.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Count(AtomicUsize);
-
-impl Count {
-    fn get(&self) -> usize {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-/// A share in a [`Count`], taken back on drop.
-#[derive(Debug)]
-struct Counted {
-    count: Arc<Count>,
-    share: usize,
-}
-
-impl Counted {
-    fn new(count: &Arc<Count>, share: usize) -> Self {
-        count.0.fetch_add(share, Ordering::AcqRel);
-        Counted {
-            count: Arc::clone(count),
-            share,
+    /// As [`Front::step`]; a wait that begins is known before the lock is free.
+    fn ask(&self, request: impl FnOnce(&mut Core, &mut Effects) -> Outcome) -> Outcome {
+        let mut state = self.0.lock();
+        let state_ref = &mut *state;
+        let outcome = request(&mut state_ref.core, &mut state_ref.effects);
+        if let Outcome::Waiting(ticket) = outcome {
+            let pending = Pending {
+                since: SystemTime::now(),
+                decision: None,
+                waker: None,
+            };
+            state_ref.waits.insert(ticket, pending);
         }
+        let wakers = state_ref.deliver();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        outcome
     }
 }
 
-impl Drop for Counted {
+impl State {
+    /// Hands the effects of a step to those who wait; answers whom to wake.
+    fn deliver(&mut self) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        for effect in self.effects.drain(..) {
+            let Some(pending) = self.waits.get_mut(&effect.ticket) else {
+                debug_assert!(false, "a decision for nobody: {effect:?}");
+                continue;
+            };
+            pending.decision = Some(effect.refusal.map_or(Ok(()), Err));
+            wakers.extend(pending.waker.take());
+        }
+        wakers
+    }
+}
+
+/// A wait, until its decision is collected.
+struct Wait<'a> {
+    front: &'a Front,
+    ticket: Ticket,
+    claim: Option<Claim>,
+}
+
+impl Future for Wait<'_> {
+    type Output = Result<(), Refusal>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.front.0.lock();
+        let pending = state
+            .waits
+            .get_mut(&self.ticket)
+            .expect("polled after its end");
+        let Some(decision) = pending.decision.take() else {
+            match &mut pending.waker {
+                Some(waker) => waker.clone_from(context.waker()),
+                none => *none = Some(context.waker().clone()),
+            }
+            return Poll::Pending;
+        };
+        state.waits.remove(&self.ticket);
+        drop(state);
+        self.claim = None;
+        Poll::Ready(decision)
+    }
+}
+
+impl Drop for Wait<'_> {
+    /// Rule 9: whether the grant is on its way or not, nothing stays.
     fn drop(&mut self) {
-        let before = self.count.0.fetch_sub(self.share, Ordering::AcqRel);
-        debug_assert!(before >= self.share, "more given back than granted");
+        let Some(claim) = self.claim.take() else {
+            return;
+        };
+        let mut state = self.front.0.lock();
+        let state_ref = &mut *state;
+        let pending = state_ref.waits.remove(&self.ticket);
+        let (core, effects) = (&mut state_ref.core, &mut state_ref.effects);
+        match pending.and_then(|pending| pending.decision) {
+            None => {
+                core.cancel(self.ticket, effects);
+            }
+            Some(Ok(())) => claim.give_back(core, effects),
+            Some(Err(_)) => {}
+        }
+        let wakers = state_ref.deliver();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
-    use std::thread;
-
-    /// Polls once: a grant that had to wait would fail the test.
-    fn at_once<T>(future: impl Future<Output = Result<T, AdmissionError>>) -> T {
-        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(result) => result.expect("nothing is refused yet"),
-            Poll::Pending => panic!("was not granted at once"),
+impl Claim {
+    fn give_back(self, core: &mut Core, effects: &mut Effects) {
+        match self {
+            Claim::Slot(owner, queue, demand) => {
+                if let Some(demand) = demand {
+                    core.give_back_charge(owner, queue, demand, effects);
+                }
+                core.give_back_slot(owner, queue, effects);
+            }
+            Claim::Locks(owner, locks) => core.give_back_locks(owner, &locks, effects),
         }
-    }
-
-    const DEMAND: Demand = Demand {
-        cost: 100.0,
-        memory_bytes: 1 << 20,
-    };
-
-    fn take_everything(admission: &Admission) -> (Charge, Locks, Slot, OwnerGuard) {
-        let transaction = admission.begin();
-        let owner = transaction.owner();
-        let slot = at_once(admission.slot(owner, Some("pg_default")));
-        let wanted = [
-            (RelationId(16384), LockMode::AccessShare),
-            (RelationId(16385), LockMode::RowExclusive),
-        ];
-        let locks = at_once(admission.lock(owner, &wanted));
-        let charge = at_once(admission.charge(&slot, DEMAND));
-        (charge, locks, slot, transaction)
-    }
-
-    #[test]
-    fn counts_what_is_held_and_returns_to_zero() {
-        let admission = Admission::new();
-        let (charge, locks, slot, transaction) = take_everything(&admission);
-        assert_eq!(
-            admission.held(),
-            Held {
-                slots: 1,
-                locks: 2,
-                charges: 1,
-                owners: 1
-            }
-        );
-        assert_eq!(
-            (slot.owner(), locks.owner()),
-            (transaction.owner(), transaction.owner())
-        );
-        assert_eq!(charge.demand(), DEMAND);
-
-        drop(charge);
-        assert_eq!(
-            admission.held(),
-            Held {
-                slots: 1,
-                locks: 2,
-                charges: 0,
-                owners: 1
-            }
-        );
-        drop(slot);
-        assert_eq!(
-            admission.held(),
-            Held {
-                slots: 0,
-                locks: 2,
-                charges: 0,
-                owners: 1
-            }
-        );
-        drop(locks);
-        assert_eq!(
-            admission.held(),
-            Held {
-                owners: 1,
-                ..Held::default()
-            }
-        );
-        drop(transaction);
-        assert_eq!(admission.held(), Held::default());
-    }
-
-    #[test]
-    fn an_ungoverned_statement_has_a_slot_too() {
-        let admission = Admission::new();
-        let transaction = admission.begin();
-        let slot = at_once(admission.slot(transaction.owner(), None));
-        assert_eq!(admission.held().slots, 1);
-        drop(slot);
-        assert_eq!(admission.held().slots, 0);
-    }
-
-    #[test]
-    fn a_panic_gives_everything_back() {
-        let admission = Admission::new();
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            let _held = take_everything(&admission);
-            panic!("a mistake in the statement");
-        }));
-        assert!(result.is_err());
-        assert_eq!(admission.held(), Held::default());
-    }
-
-    #[test]
-    fn owners_are_never_named_twice() {
-        let admission = Admission::new();
-        let first = admission.begin().owner();
-        let second = admission.clone().begin().owner();
-        assert_ne!(first, second);
-    }
-
-    #[test]
-    fn a_request_that_is_never_awaited_takes_nothing() {
-        let admission = Admission::new();
-        let transaction = admission.begin();
-        drop(admission.slot(transaction.owner(), Some("pg_default")));
-        assert_eq!(admission.held().slots, 0);
-    }
-
-    #[test]
-    fn many_threads_leave_nothing_behind() {
-        let admission = Admission::new();
-        thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    for _ in 0..500 {
-                        drop(take_everything(&admission));
-                    }
-                });
-            }
-        });
-        assert_eq!(admission.held(), Held::default());
     }
 }

@@ -161,6 +161,16 @@ impl Snapshot {
         self.schemas.get(schema)?.relations.get(name)
     }
 
+    /// The relation with the number `oid`.
+    #[must_use]
+    pub fn relation_by_oid(&self, oid: u32) -> Option<&Arc<Relation>> {
+        let mut relations = self
+            .schemas
+            .values()
+            .flat_map(|schema| schema.relations.values());
+        relations.find(|relation| relation.oid == oid)
+    }
+
     /// The tables and views of a schema, in the order of their names; none where there is no such schema.
     pub fn relations(&self, schema: &str) -> impl Iterator<Item = &Arc<Relation>> {
         self.schemas

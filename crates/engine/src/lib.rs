@@ -36,7 +36,7 @@ pub use explain::ExplainOptions;
 pub use files::{DiscoveredTable, discover};
 pub use notices::{Notice, Notices};
 pub use parameters::ParameterTypes;
-pub use plan::{LogicalStatement, Plan, ResultStream};
+pub use plan::{Launch, LogicalStatement, Next, Plan, ResultStream};
 pub use system::{Backend, BackendControl, CursorRow, PreparedRow, SettingRow};
 pub use vantage::{SessionFacts, Vantage};
 

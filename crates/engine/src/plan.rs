@@ -102,6 +102,24 @@ impl Plan {
     }
 }
 
+/// What the preparation of a launch ends with.
+#[derive(Debug)]
+pub enum Next<T, U> {
+    /// Run the plan.
+    Run(T, Plan),
+    /// Run nothing.
+    Stop(U),
+}
+
+/// What a launch has come to.
+#[derive(Debug)]
+pub enum Launch<T, U, R = ResultStream> {
+    /// The plan runs.
+    Running(T, R),
+    /// Nothing runs.
+    Stopped(U),
+}
+
 /// A running plan. Dropping it stops the plan.
 #[derive(Debug)]
 pub struct ResultStream {
@@ -290,19 +308,25 @@ impl Engine {
     ///
     /// # Errors
     /// What `prepare` fails with; a panic of it as [`EngineError`].
-    pub async fn launch<T, E, F>(&self, prepare: F) -> Result<(T, ResultStream), E>
+    pub async fn launch<T, U, E, F>(&self, prepare: F) -> Result<Launch<T, U>, E>
     where
         T: Send + 'static,
+        U: Send + 'static,
         E: From<EngineError> + Send + 'static,
-        F: Future<Output = Result<(T, Plan), E>> + Send + 'static,
+        F: Future<Output = Result<Next<T, U>, E>> + Send + 'static,
     {
         let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT);
         let (launched, launch) = oneshot::channel();
         let task = self.inner.runtime.spawn(async move {
             let plan = match caught(prepare).await {
-                Ok((beside, plan)) => {
-                    let _ = launched.send(Ok((beside, Arc::clone(&plan.schema))));
+                Ok(Next::Run(beside, plan)) => {
+                    let schema = Arc::clone(&plan.schema);
+                    let _ = launched.send(Ok(Launch::Running(beside, schema)));
                     plan
+                }
+                Ok(Next::Stop(instead)) => {
+                    let _ = launched.send(Ok(Launch::Stopped(instead)));
+                    return;
                 }
                 Err(error) => {
                     let _ = launched.send(Err(error));
@@ -316,14 +340,18 @@ impl Engine {
         let launch = launch.await.unwrap_or_else(|_| {
             Err(EngineError::internal("the plan was cut off before its start").into())
         });
-        let (beside, schema) = launch?;
-        let rows = ResultStream {
-            schema,
-            batches,
-            ended: false,
-            _task: task,
-        };
-        Ok((beside, rows))
+        Ok(match launch? {
+            Launch::Running(beside, schema) => {
+                let rows = ResultStream {
+                    schema,
+                    batches,
+                    ended: false,
+                    _task: task,
+                };
+                Launch::Running(beside, rows)
+            }
+            Launch::Stopped(instead) => Launch::Stopped(instead),
+        })
     }
 
     /// What operators are handed when they run. The function registries stay empty: they are

@@ -13,6 +13,7 @@
 //! - whatever ends a statement drops its guards, and dropping is the only way to give back;
 //! - no result is ever held whole: rows are pulled batch by batch.
 
+mod admit;
 mod bound;
 mod commands;
 mod copy;
@@ -21,9 +22,11 @@ mod interrupt;
 mod limits;
 mod login;
 mod password;
+mod planning;
 mod portals;
 mod prepared;
 mod rows;
+mod running;
 mod session;
 mod sessions;
 mod settings;

@@ -81,6 +81,7 @@ impl Server {
         check_login(role)?;
         check_database(&request)?;
         let new = NewHandle {
+            owner: self.inner.admission.begin(),
             user: role.name.clone(),
             superuser: role.superuser,
             database: request.database.clone(),

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::copy::CopyOut;
 use crate::portals::PortalRows;
-use crate::way::Running;
+use crate::running::Running;
 use crate::{Error, Result};
 
 /// What a statement answers.

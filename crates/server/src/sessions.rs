@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use chrono::{DateTime, Utc};
 use dashmap::DashMap;
+use forebay_admission::{Owner, OwnerGuard};
 use forebay_engine::{
     Backend, BackendControl, CursorRow, EngineError, PreparedRow, SessionFacts, SettingRow,
 };
@@ -56,6 +57,9 @@ pub(crate) struct Status {
 /// The part of a session that others reach: to look at it, to cancel, to end it.
 #[derive(Debug)]
 pub struct SessionHandle {
+    /// In whose name the session's transactions hold what they hold. They come one after the
+    /// other, and a cursor that outlives its transaction keeps what it has, so one name does.
+    pub(crate) owner: OwnerGuard,
     /// Process id, unique among the living sessions.
     pub pid: i32,
     /// What a `CancelRequest` must know.
@@ -155,6 +159,7 @@ pub(crate) struct Sessions {
 
 /// What a new session is known by.
 pub(crate) struct NewHandle {
+    pub(crate) owner: OwnerGuard,
     pub(crate) user: String,
     pub(crate) superuser: bool,
     pub(crate) database: String,
@@ -197,6 +202,7 @@ impl Sessions {
         let handle = Arc::new(SessionHandle {
             pid: self.free_pid(),
             secret: rand::random(),
+            owner: new.owner,
             user: new.user,
             superuser: new.superuser,
             database: new.database,
@@ -242,6 +248,12 @@ impl Sessions {
     pub(crate) fn close(&self, pid: i32) {
         self.by_pid.remove(&pid);
         self.closed.notify_waiters();
+    }
+
+    /// The process id of the session that holds in the name of `owner`.
+    pub(crate) fn pid_of(&self, owner: Owner) -> Option<i32> {
+        let mut sessions = self.by_pid.iter();
+        sessions.find_map(|s| (s.owner.owner() == owner).then_some(s.pid))
     }
 
     pub(crate) fn count(&self) -> usize {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use forebay_admission::{Admission, Locks, Owner, OwnerGuard};
+use forebay_admission::Locks;
 use forebay_catalog::{Catalog, Change, Snapshot};
 
 use crate::settings::Settings;
@@ -26,7 +26,6 @@ pub(crate) enum Transaction {
 /// An open transaction.
 #[derive(Debug)]
 pub(crate) struct Open {
-    owner: OwnerGuard,
     pub(crate) started: DateTime<Utc>,
     locks: Vec<Locks>,
     /// Catalog changes of this transaction, not yet committed.
@@ -47,9 +46,8 @@ struct Savepoint {
 }
 
 impl Open {
-    pub(crate) fn new(admission: &Admission, settings: &Settings) -> Box<Self> {
+    pub(crate) fn new(settings: &Settings) -> Box<Self> {
         Box::new(Self {
-            owner: admission.begin(),
             started: Utc::now(),
             locks: Vec::new(),
             changes: Vec::new(),
@@ -62,10 +60,6 @@ impl Open {
     /// The settings to go back to if the transaction does not commit.
     pub(crate) fn settings_before(&self) -> &Settings {
         &self.settings_before
-    }
-
-    pub(crate) fn owner(&self) -> Owner {
-        self.owner.owner()
     }
 
     /// Keeps a statement's locks until the transaction ends.

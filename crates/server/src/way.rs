@@ -4,22 +4,22 @@
 //! below it in the same order.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::datatypes::{DataType, UInt64Type};
 use datafusion::scalar::ScalarValue;
-use forebay_admission::{Admission, Charge, Demand, LockMode, RelationId, Slot};
-use forebay_engine::{Engine, ExplainOptions, LogicalStatement, Plan, ResultStream, Vantage};
-use forebay_lifecycle::{NewQuery, Outcome, RegisteredQuery};
-use forebay_sql::{Class, CopyDirection, CopyTarget, DfStatement, Parsed, Statement};
-use tokio::time::Instant;
+use forebay_admission::Locks;
+use forebay_engine::{Launch, LogicalStatement, Next, Plan, ResultStream, Vantage};
+use forebay_lifecycle::NewQuery;
+use forebay_sql::{Class, Parsed, Statement};
 
+use crate::admit::{self, Aside, Charged, EarlierPlan, demand};
 use crate::copy::CopyOut;
-use crate::interrupt::{Interrupt, Interruptor};
+use crate::planning::{Finish, Planning, Shape, shape};
 use crate::portals::Declaration;
 use crate::prepared::Prepared;
-use crate::sessions::{Activity, SessionHandle};
+use crate::running::{Holds, Running};
+use crate::sessions::Activity;
 use crate::transaction::Transaction;
 use crate::{Error, Response, Result, Rows, Session, limits};
 
@@ -80,52 +80,68 @@ impl Session {
         guard.over(self.evaluate_arguments(request)).await?;
         let request = &*request;
         let statement = &request.parsed.statement;
-        let slot = guard.over(self.slot(class)).await?; // 3. before any lock or name
-        guard.over(self.lock(class)).await?; // 4. all at once
-        let Some(shape) = shape(statement)? else {
-            return match statement {
-                // A commit is not interrupted half way.
-                Statement::Commit { .. } => self.command(request).await,
-                _ => guard.over(self.command(request)).await,
+        let mut holds = guard.over(self.slot(class)).await?; // 3. before any lock or name
+        let mut earlier = None;
+        loop {
+            let locks = guard.over(self.lock(class, statement)).await?; // 4. all at once
+            let Some(shape) = shape(statement)? else {
+                self.keep(locks);
+                return match statement {
+                    // A commit is not interrupted half way.
+                    Statement::Commit { .. } => self.command(request).await,
+                    _ => guard.over(self.command(request)).await,
+                };
             };
-        };
-        let finish = shape.finish.clone();
-        let launched = guard.over(self.launch(request, shape, slot)).await?; // 5, 6, 7
-        running.hold(launched.holds);
-        running.started();
-        if launched.returns_count {
-            let rows = guard.over(written_rows(launched.rows)).await?;
-            return Ok(Answer::Done(count_tag(class, rows)));
+            let planning = self.planning(request, shape)?;
+            let finish = planning.shape.finish.clone();
+            match guard.over(self.launch(planning, holds, earlier)).await? {
+                Launch::Running((held, returns_count), rows) => {
+                    self.keep(locks);
+                    running.hold(held);
+                    running.started();
+                    if returns_count {
+                        let rows = guard.over(written_rows(rows)).await?;
+                        return Ok(Answer::Done(count_tag(class, rows)));
+                    }
+                    return Ok(Answer::Stream(rows, finish));
+                }
+                Launch::Stopped(aside) => {
+                    // Back to 4, with demand known and charged.
+                    (holds, earlier) = guard.over(self.step_aside(aside, locks)).await?;
+                }
+            }
         }
-        Ok(Answer::Stream(launched.rows, finish))
     }
 
-    /// Steps 5 to 7, in one visit to the query runtime.
+    /// Steps 5 to 7, in one visit to the query runtime; or the statement has to step aside.
     async fn launch(
         &mut self,
-        request: &Request,
-        shape: Shape,
-        slot: Option<Slot>,
-    ) -> Result<Launched> {
-        let planning = self.planning(request, shape)?;
+        planning: Planning,
+        holds: Holds,
+        earlier: Option<EarlierPlan>,
+    ) -> Result<Launch<(Holds, bool), Aside>> {
         let allowed = self.allowed();
         let admission = self.server.inner.admission.clone();
         let work = async move {
-            let plan = planning.plan().await?; // 5. plan and estimate
-            allowed.check(&plan)?;
-            let charge = charge(&admission, slot.as_ref(), &plan).await?; // 6. charge
-            let holds = Holds {
-                _slot: slot,
-                _charge: charge,
+            let plan = match earlier.and_then(|plan| plan.still_right(&planning)) {
+                Some(plan) => plan,
+                None => planning.plan().await?, // 5. plan and estimate
             };
-            Ok::<_, Error>(((holds, plan.returns_count()), plan)) // 7. run
+            allowed.check(&plan)?;
+            Ok::<_, Error>(match admit::charge(&admission, holds, demand(&plan))? {
+                // 6
+                Charged::Fits(holds) => {
+                    let returns_count = plan.returns_count();
+                    Next::Run((holds, returns_count), plan) // 7. run
+                }
+                Charged::Lacks(slot, demand) => Next::Stop(Aside {
+                    slot,
+                    demand,
+                    plan: EarlierPlan::new(plan, &planning),
+                }),
+            })
         };
-        let ((holds, returns_count), rows) = self.server.inner.engine.launch(work).await?;
-        Ok(Launched {
-            holds,
-            returns_count,
-            rows,
-        })
+        self.server.inner.engine.launch(work).await
     }
 
     /// `EXECUTE name` is classified, admitted and planned as the statement that it names.
@@ -191,42 +207,12 @@ impl Session {
     /// Every statement runs in a transaction; outside a block, in one of its own.
     fn open_transaction(&mut self) {
         if matches!(self.transaction, Transaction::None) {
-            let open = crate::transaction::Open::new(&self.server.inner.admission, &self.settings);
+            let open = crate::transaction::Open::new(&self.settings);
             self.transaction = Transaction::Implicit(open);
             if self.setting("default_transaction_read_only") == "on" {
                 self.settings.set_read_only(true);
             }
         }
-    }
-
-    /// The slot of a governed statement; superusers and ungoverned statements need none.
-    async fn slot(&self, class: &Class) -> Result<Option<Slot>> {
-        if !class.governed || self.is_superuser() {
-            return Ok(None);
-        }
-        let owner = self.open().owner();
-        Ok(Some(self.server.inner.admission.slot(owner, None).await?))
-    }
-
-    /// The locks on the relations that the statement names and that exist; the others are the
-    /// planner's to report.
-    async fn lock(&mut self, class: &Class) -> Result<()> {
-        let snapshot = self.snapshot();
-        let path = self.settings.search_path(self.current_user());
-        let wanted: Vec<(RelationId, LockMode)> = class
-            .relations
-            .iter()
-            .filter_map(|used| {
-                let relation = crate::commands::find_relation(&snapshot, &path, &used.name)?;
-                Some((RelationId(relation.oid), admission_mode(used.mode)))
-            })
-            .collect();
-        if !wanted.is_empty() {
-            let owner = self.open().owner();
-            let locks = self.server.inner.admission.lock(owner, &wanted).await?;
-            self.open_mut().keep(locks);
-        }
-        Ok(())
     }
 
     fn planning(&mut self, request: &Request, shape: Shape) -> Result<Planning> {
@@ -238,6 +224,13 @@ impl Session {
             values: request.values.clone(),
             shape,
         })
+    }
+
+    /// Keeps a statement's locks to the end of the transaction.
+    fn keep(&mut self, locks: Option<Locks>) {
+        if let Some(locks) = locks {
+            self.open_mut().keep(locks);
+        }
     }
 
     /// What the session may do, for the check of a plan.
@@ -301,53 +294,6 @@ impl Session {
     }
 }
 
-/// What step 5 needs, on its way to the query runtime.
-struct Planning {
-    engine: Engine,
-    vantage: Vantage,
-    parsed: Arc<Parsed>,
-    prepared: Option<Arc<Prepared>>,
-    values: Vec<ScalarValue>,
-    shape: Shape,
-}
-
-impl Planning {
-    /// Plans. What an earlier `PREPARE` resolved is used again if the catalog is still the same.
-    async fn plan(self) -> Result<Plan> {
-        let Some(prepared) = &self.prepared else {
-            let logical = self.analyze(&[]).await?;
-            return self.physical(&logical).await;
-        };
-        if let Some(logical) = prepared.usable(&self.vantage) {
-            return self.physical(&logical).await;
-        }
-        let logical = self.analyze(prepared.declared()).await?;
-        let plan = self.physical(&logical).await?;
-        prepared.renew(logical);
-        prepared.check_schema(plan.schema())?;
-        Ok(plan)
-    }
-
-    async fn analyze(&self, declared: &[Option<DataType>]) -> Result<LogicalStatement> {
-        let statement = self.shape.statement(&self.parsed.statement);
-        let analyzed = self
-            .engine
-            .analyze(&self.vantage, statement, declared)
-            .await;
-        analyzed.map_err(|e| Error::located(e, &self.parsed))
-    }
-
-    async fn physical(&self, logical: &LogicalStatement) -> Result<Plan> {
-        let values = self.values.clone();
-        let planned = self.engine.plan(&self.vantage, logical, values).await;
-        let plan = planned.map_err(|e| Error::located(e, &self.parsed))?;
-        Ok(match self.shape.explain {
-            Some(options) => self.engine.explain(plan, options),
-            None => plan,
-        })
-    }
-}
-
 /// What a session may do with a plan, decided before the plan is there.
 struct Allowed {
     write_files: Result<()>,
@@ -363,35 +309,6 @@ impl Allowed {
         }
         Ok(())
     }
-}
-
-/// The charge on the slot's queue. Cost and memory are not estimated yet; without limits to
-/// compare them with, nothing depends on them.
-async fn charge(
-    admission: &Admission,
-    slot: Option<&Slot>,
-    _plan: &Plan,
-) -> Result<Option<Charge>> {
-    let Some(slot) = slot else { return Ok(None) };
-    let demand = Demand {
-        cost: 0.0,
-        memory_bytes: 0,
-    };
-    Ok(Some(admission.charge(slot, demand).await?))
-}
-
-/// A plan that has started.
-struct Launched {
-    holds: Holds,
-    returns_count: bool,
-    rows: ResultStream,
-}
-
-/// What a statement keeps until its end.
-#[derive(Debug, Default)]
-struct Holds {
-    _slot: Option<Slot>,
-    _charge: Option<Charge>,
 }
 
 /// Runs a plan that writes to its end; its only row says how many rows it wrote.
@@ -414,105 +331,6 @@ pub(crate) enum Answer {
     Done(String),
 }
 
-/// What becomes of a plan's rows.
-#[derive(Clone)]
-pub(crate) enum Finish {
-    Rows(&'static str),
-    CopyOut(Box<forebay_sql::CopyOptions>),
-    Cursor { name: String, hold: bool },
-}
-
-impl Finish {
-    fn verb(&self) -> &'static str {
-        match self {
-            Self::Rows(verb) => verb,
-            Self::CopyOut(_) | Self::Cursor { .. } => "SELECT",
-        }
-    }
-}
-
-/// How a statement with a plan is planned and answered.
-pub(crate) struct Shape {
-    /// What is planned, where it is not a part of the statement itself.
-    made: Option<DfStatement>,
-    explain: Option<ExplainOptions>,
-    finish: Finish,
-}
-
-impl Shape {
-    fn rows(verb: &'static str) -> Self {
-        Self {
-            made: None,
-            explain: None,
-            finish: Finish::Rows(verb),
-        }
-    }
-
-    /// What is planned of `statement`, whose shape this is.
-    fn statement<'a>(&'a self, statement: &'a Statement) -> &'a DfStatement {
-        match (&self.made, statement) {
-            (Some(made), _) => made,
-            (None, Statement::Plan(plan)) => plan,
-            (None, Statement::Explain(explain)) => &explain.statement,
-            (None, Statement::DeclareCursor { query, .. }) => self.statement(&query.statement),
-            (None, _) => unreachable!("`shape` makes a statement for all others"),
-        }
-    }
-}
-
-/// The shape of a statement with a plan; `None` for a command.
-pub(crate) fn shape(statement: &Statement) -> Result<Option<Shape>> {
-    Ok(Some(match statement {
-        Statement::Plan(_) => Shape::rows("SELECT"),
-        Statement::Explain(explain) => Shape {
-            explain: Some(crate::commands::explain_options(explain)?),
-            ..Shape::rows("EXPLAIN")
-        },
-        Statement::Copy(copy) => match &copy.direction {
-            CopyDirection::From(_) => {
-                return Err(Error::new("0A000", "COPY FROM is not supported").with_hint(
-                    "Put the file where a table can be made of it: CREATE EXTERNAL TABLE.",
-                ));
-            }
-            CopyDirection::To(CopyTarget::Stdout) => Shape {
-                made: Some(crate::commands::copy_source(&copy.source)?),
-                finish: Finish::CopyOut(Box::new(copy.options.clone())),
-                ..Shape::rows("SELECT")
-            },
-            CopyDirection::To(CopyTarget::File(path)) => Shape {
-                made: Some(crate::commands::copy_to_file(copy, path)?),
-                ..Shape::rows("COPY")
-            },
-        },
-        Statement::DeclareCursor {
-            name,
-            hold,
-            scroll,
-            binary,
-            query,
-        } => {
-            if *scroll == Some(true) || *binary {
-                let what = if *binary { "BINARY" } else { "SCROLL" };
-                return Err(Error::new(
-                    "0A000",
-                    format!("{what} cursors are not supported"),
-                ));
-            }
-            let Statement::Plan(_) = &query.statement else {
-                return Err(Error::new("42601", "DECLARE CURSOR needs a query"));
-            };
-            Shape {
-                finish: Finish::Cursor {
-                    name: name.clone(),
-                    hold: *hold,
-                },
-                ..Shape::rows("SELECT")
-            }
-        }
-        _ => return Ok(None),
-    }))
-}
-
 fn count_tag(class: &Class, rows: u64) -> String {
     match class.statement_type {
         "INSERT" => format!("INSERT 0 {rows}"),
@@ -520,190 +338,7 @@ fn count_tag(class: &Class, rows: u64) -> String {
     }
 }
 
-fn admission_mode(mode: forebay_sql::LockMode) -> LockMode {
-    use forebay_sql::LockMode as Sql;
-    match mode {
-        Sql::AccessShare => LockMode::AccessShare,
-        Sql::RowShare => LockMode::RowShare,
-        Sql::RowExclusive => LockMode::RowExclusive,
-        Sql::ShareUpdateExclusive => LockMode::ShareUpdateExclusive,
-        Sql::Share => LockMode::Share,
-        Sql::ShareRowExclusive => LockMode::ShareRowExclusive,
-        Sql::Exclusive => LockMode::Exclusive,
-        Sql::AccessExclusive => LockMode::AccessExclusive,
-    }
-}
-
-/// A statement between registering and unregistering, with everything that it holds.
-///
-/// Dropping it gives everything back and ends the query as cancelled; [`Running::finish`] ends
-/// it with an outcome.
-#[derive(Debug)]
-pub(crate) struct Running {
-    query: Option<RegisteredQuery>,
-    handle: Arc<SessionHandle>,
-    interruptor: Arc<Interruptor>,
-    timeout: Option<Duration>,
-    /// When the statement is cancelled for taking too long; `None` also while suspended.
-    deadline: Option<Instant>,
-    suspended: bool,
-    returned_rows: bool,
-    holds: Holds,
-}
-
-impl Running {
-    fn new(query: RegisteredQuery, handle: Arc<SessionHandle>, timeout: Option<Duration>) -> Self {
-        let interruptor = Interruptor::new();
-        handle.set_running(Some(Arc::clone(&interruptor)));
-        Self {
-            query: Some(query),
-            handle,
-            interruptor,
-            timeout,
-            deadline: timeout.map(|t| Instant::now() + t),
-            suspended: false,
-            returned_rows: false,
-            holds: Holds::default(),
-        }
-    }
-
-    /// Takes over what the statement keeps until its end.
-    fn hold(&mut self, holds: Holds) {
-        self.holds = holds;
-    }
-
-    fn started(&self) {
-        if let Some(query) = &self.query {
-            query.set_running();
-        }
-    }
-
-    pub(crate) fn returned_rows(&mut self) {
-        if !self.returned_rows {
-            self.returned_rows = true;
-            if let Some(query) = &self.query {
-                query.event("first row");
-            }
-        }
-    }
-
-    /// What can stop the statement, apart from the statement itself.
-    pub(crate) fn watch(&self) -> Watch {
-        Watch {
-            handle: Arc::clone(&self.handle),
-            interruptor: Arc::clone(&self.interruptor),
-            deadline: self.deadline,
-        }
-    }
-
-    pub(crate) async fn interrupted(&self) -> Error {
-        self.watch().interrupted().await.into()
-    }
-
-    pub(crate) fn suspend(&mut self) {
-        self.suspended = true;
-        self.deadline = None;
-        self.handle.clear_running(&self.interruptor);
-    }
-
-    pub(crate) fn resume(&mut self) {
-        if std::mem::take(&mut self.suspended) {
-            self.deadline = self.timeout.map(|t| Instant::now() + t);
-            self.handle.set_running(Some(Arc::clone(&self.interruptor)));
-        }
-    }
-
-    /// Unregisters the query with how it went.
-    pub(crate) fn finish(mut self, outcome: Result<(), &Error>) {
-        let Some(query) = self.query.take() else {
-            return;
-        };
-        let outcome = match outcome {
-            Ok(()) => Outcome::Finished,
-            Err(error) if error.sqlstate == "57014" => Outcome::Cancelled {
-                reason: error.message.clone(),
-            },
-            Err(error) => Outcome::Exception {
-                sqlstate: error.sqlstate.to_owned(),
-                message: error.message.clone(),
-            },
-        };
-        // Somebody else may have closed the query a moment ago; then it is closed.
-        let _ = query.unregister(outcome);
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.handle.clear_running(&self.interruptor);
-    }
-}
-
-/// Watches for everything that interrupts a statement.
-pub(crate) struct Watch {
-    handle: Arc<SessionHandle>,
-    interruptor: Arc<Interruptor>,
-    deadline: Option<Instant>,
-}
-
-impl Watch {
-    /// Runs `work` until it is done or the statement is interrupted.
-    pub(crate) async fn over<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        tokio::select! {
-            biased;
-            interrupt = self.interrupted() => Err(interrupt.into()),
-            result = work => result,
-        }
-    }
-
-    async fn interrupted(&self) -> Interrupt {
-        let timeout = async {
-            match self.deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            interrupt = self.handle.termination.interrupted() => interrupt,
-            interrupt = self.interruptor.interrupted() => interrupt,
-            () = timeout => Interrupt::StatementTimeout,
-        }
-    }
-}
-
-/// A preparation that can be cancelled and times out like a statement.
-pub(crate) struct Preparation(Watch);
-
-impl Preparation {
-    /// Runs `work` until it is done or interrupted.
-    pub(crate) async fn over<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.0.over(work).await
-    }
-}
-
-impl Drop for Preparation {
-    fn drop(&mut self) {
-        self.0.handle.clear_running(&self.0.interruptor);
-    }
-}
-
 impl Session {
-    /// Watches over the resolving of a statement that is being prepared. Inside a statement
-    /// (SQL's `PREPARE`) that statement's own watch stays the one that a cancel finds.
-    pub(crate) fn watch_preparation(&self, parsed: &Parsed) -> Preparation {
-        let interruptor = Interruptor::new();
-        if self.handle.set_running_if_idle(&interruptor) {
-            self.show_preparation(&parsed.text);
-        }
-        let timeout = self.settings.timeout("statement_timeout");
-        Preparation(Watch {
-            handle: Arc::clone(&self.handle),
-            interruptor,
-            deadline: timeout.map(|t| Instant::now() + t),
-        })
-    }
-
     pub(crate) fn vantage(&mut self) -> Result<Vantage> {
         let snapshot = self.snapshot();
         let start = self

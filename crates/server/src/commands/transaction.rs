@@ -81,7 +81,7 @@ impl Session {
     /// `AND CHAIN`: a new block of the same kind begins at once.
     fn begin_chained(&mut self, chain: bool, read_only: bool) {
         if chain {
-            let open = Open::new(&self.server.inner.admission, &self.settings);
+            let open = Open::new(&self.settings);
             self.transaction = Transaction::Block(open);
             self.settings.set_read_only(read_only);
         }

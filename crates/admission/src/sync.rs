@@ -1,0 +1,22 @@
+//! The one lock of the front. Under `--cfg shuttle` it is shuttle's, so that a test can try
+//! the interleavings of threads.
+
+#[cfg(not(shuttle))]
+pub(crate) use parking_lot::Mutex;
+
+#[cfg(shuttle)]
+pub(crate) use for_shuttle::Mutex;
+
+#[cfg(shuttle)]
+mod for_shuttle {
+    use shuttle::sync::MutexGuard;
+
+    #[derive(Default)]
+    pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().expect("no test panics under the lock")
+        }
+    }
+}

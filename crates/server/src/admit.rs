@@ -1,0 +1,205 @@
+//! Slot, locks and charge: what the way of a statement asks of admission.
+
+use std::sync::Arc;
+
+use forebay_admission::{
+    Admission, AdmissionError, Charge, Demand, LockMode, LockRequest, Locks, Owner, Refusal,
+    RelationId, Slot,
+};
+use forebay_catalog::Snapshot;
+use forebay_engine::Plan;
+use forebay_sql::{Class, Statement};
+
+use crate::planning::Planning;
+use crate::running::Holds;
+use crate::{Error, Result, Session};
+
+/// What a charge leads to.
+pub(crate) enum Charged {
+    /// The statement may run with this.
+    Fits(Holds),
+    /// It does not fit: the slot goes back, and the statement waits with its demand.
+    Lacks(Slot, Demand),
+}
+
+/// A statement that has to step aside.
+pub(crate) struct Aside {
+    pub(crate) slot: Slot,
+    pub(crate) demand: Demand,
+    pub(crate) plan: EarlierPlan,
+}
+
+/// A plan from before a wait.
+pub(crate) struct EarlierPlan {
+    plan: Plan,
+    /// The catalog that it was made with.
+    snapshot: Arc<Snapshot>,
+}
+
+impl EarlierPlan {
+    pub(crate) fn new(plan: Plan, planning: &Planning) -> Self {
+        let snapshot = Arc::clone(&planning.vantage.facts().snapshot);
+        Self { plan, snapshot }
+    }
+
+    /// The plan, if nothing in the catalog has changed since it was made.
+    pub(crate) fn still_right(self, planning: &Planning) -> Option<Plan> {
+        let now = &planning.vantage.facts().snapshot;
+        Arc::ptr_eq(&self.snapshot, now).then_some(self.plan)
+    }
+}
+
+/// What a plan will take of its queue. Cost and memory are not estimated yet; without limits to
+/// compare them with, nothing depends on them.
+pub(crate) fn demand(_plan: &Plan) -> Demand {
+    Demand::default()
+}
+
+/// The charge on the slot's queue. A statement that has stepped aside comes with its charge; only
+/// if its new plan needs more it is charged anew.
+pub(crate) fn charge(admission: &Admission, holds: Holds, demand: Demand) -> Result<Charged> {
+    let Holds { slot, charge } = holds;
+    let Some(slot) = slot else {
+        return Ok(Charged::Fits(Holds::default()));
+    };
+    let covers = |charge: &Charge| {
+        let held = charge.demand();
+        held.cost >= demand.cost && held.memory_bytes >= demand.memory_bytes
+    };
+    let charge = match charge.filter(covers) {
+        Some(charge) => Some(charge),
+        None => admission.charge(&slot, demand)?,
+    };
+    Ok(match charge {
+        Some(charge) => Charged::Fits(Holds {
+            slot: Some(slot),
+            charge: Some(charge),
+        }),
+        None => Charged::Lacks(slot, demand),
+    })
+}
+
+impl Session {
+    /// The slot of a governed statement; superusers and ungoverned statements need none.
+    pub(crate) async fn slot(&self, _class: &Class) -> Result<Holds> {
+        Ok(Holds::default())
+    }
+
+    /// Gives back slot and locks, and waits for slot and charge together.
+    pub(crate) async fn step_aside(
+        &self,
+        aside: Aside,
+        locks: Option<Locks>,
+    ) -> Result<(Holds, Option<EarlierPlan>)> {
+        let admission = &self.server.inner.admission;
+        let (slot, charge) = admission
+            .step_aside(aside.slot, locks, aside.demand)
+            .await?;
+        let holds = Holds {
+            slot: Some(slot),
+            charge: Some(charge),
+        };
+        Ok((holds, Some(aside.plan)))
+    }
+
+    /// The locks on the relations that the statement names and that exist; the others are the
+    /// planner's to report. What a name means may change while the statement waits: then it locks
+    /// what the name means now.
+    pub(crate) async fn lock(
+        &mut self,
+        class: &Class,
+        statement: &Statement,
+    ) -> Result<Option<Locks>> {
+        let nowait = matches!(statement, Statement::LockTable { nowait: true, .. });
+        let mut wanted = self.relations_of(class);
+        while !wanted.is_empty() {
+            let locks = self.take_locks(wanted.clone(), nowait).await?;
+            let now = self.relations_of(class);
+            if now == wanted {
+                return Ok(Some(locks));
+            }
+            wanted = now;
+        }
+        Ok(None)
+    }
+
+    async fn take_locks(&self, wanted: Vec<LockRequest>, nowait: bool) -> Result<Locks> {
+        let admission = &self.server.inner.admission;
+        let owner = &self.handle.owner;
+        let locks = match nowait {
+            true => admission.lock_now(owner, wanted),
+            false => admission.lock(owner, wanted).await,
+        };
+        locks.map_err(|error| self.lock_error(error))
+    }
+
+    /// What the statement locks, as its names are understood now.
+    fn relations_of(&self, class: &Class) -> Vec<LockRequest> {
+        let snapshot = self.snapshot();
+        let path = self.settings.search_path(self.current_user());
+        let relations = class.relations.iter().filter_map(|used| {
+            let relation = crate::commands::find_relation(&snapshot, &path, &used.name)?;
+            Some((RelationId(relation.oid), admission_mode(used.mode)))
+        });
+        relations.collect()
+    }
+
+    /// Names processes and relations where admission knows numbers only.
+    fn lock_error(&self, error: AdmissionError) -> Error {
+        let named = |relation: RelationId| {
+            let snapshot = self.snapshot();
+            let found = snapshot.relation_by_oid(relation.0);
+            found.map_or_else(|| relation.0.to_string(), |r| format!("\"{}\"", r.name))
+        };
+        let mut told = Error::from(error.clone());
+        match error.0 {
+            Refusal::LockNotAvailable { relation } => {
+                told.message = format!("could not obtain lock on relation {}", named(relation));
+            }
+            Refusal::Deadlock { cycle } => {
+                told.detail = Some(self.cycle_text(&cycle, named));
+                told.hint = Some("Lock the relations in one order in all transactions.".to_owned());
+            }
+            _ => {}
+        }
+        told
+    }
+
+    /// One line for each wait of a cycle.
+    fn cycle_text(
+        &self,
+        cycle: &[(Owner, RelationId)],
+        named: impl Fn(RelationId) -> String,
+    ) -> String {
+        let pid = |owner: &Owner| match self.server.inner.sessions.pid_of(*owner) {
+            Some(pid) => format!("process {pid}"),
+            None => "a process that has ended".to_owned(),
+        };
+        let holders = cycle.iter().skip(1).chain(cycle.first());
+        let lines = cycle
+            .iter()
+            .zip(holders)
+            .map(|((waiter, relation), (holder, _))| {
+                let (waiter, holder) = (pid(waiter), pid(holder));
+                format!(
+                    "{waiter} waits for relation {}, locked by {holder}.",
+                    named(*relation)
+                )
+            });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn admission_mode(mode: forebay_sql::LockMode) -> LockMode {
+    use forebay_sql::LockMode as Sql;
+    match mode {
+        Sql::AccessShare => LockMode::AccessShare,
+        Sql::RowShare => LockMode::RowShare,
+        Sql::RowExclusive => LockMode::RowExclusive,
+        Sql::ShareUpdateExclusive => LockMode::ShareUpdateExclusive,
+        Sql::Share => LockMode::Share,
+        Sql::ShareRowExclusive => LockMode::ShareRowExclusive,
+        Sql::Exclusive => LockMode::Exclusive,
+        Sql::AccessExclusive => LockMode::AccessExclusive,
+    }
+}

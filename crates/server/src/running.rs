@@ -1,0 +1,195 @@
+//! A statement between registering and unregistering.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_admission::{Charge, Slot};
+use forebay_lifecycle::{Outcome, RegisteredQuery};
+use forebay_sql::Parsed;
+use tokio::time::Instant;
+
+use crate::interrupt::{Interrupt, Interruptor};
+use crate::sessions::SessionHandle;
+use crate::{Error, Result, Session};
+
+/// What a statement keeps of its queue until its end.
+#[derive(Debug, Default)]
+pub(crate) struct Holds {
+    pub(crate) charge: Option<Charge>,
+    pub(crate) slot: Option<Slot>,
+}
+
+/// A statement between registering and unregistering, with everything that it holds.
+///
+/// Dropping it gives everything back and ends the query as cancelled; [`Running::finish`] ends
+/// it with an outcome.
+#[derive(Debug)]
+pub(crate) struct Running {
+    query: Option<RegisteredQuery>,
+    handle: Arc<SessionHandle>,
+    interruptor: Arc<Interruptor>,
+    timeout: Option<Duration>,
+    /// When the statement is cancelled for taking too long; `None` also while suspended.
+    deadline: Option<Instant>,
+    suspended: bool,
+    returned_rows: bool,
+    holds: Holds,
+}
+
+impl Running {
+    pub(crate) fn new(
+        query: RegisteredQuery,
+        handle: Arc<SessionHandle>,
+        timeout: Option<Duration>,
+    ) -> Self {
+        let interruptor = Interruptor::new();
+        handle.set_running(Some(Arc::clone(&interruptor)));
+        Self {
+            query: Some(query),
+            handle,
+            interruptor,
+            timeout,
+            deadline: timeout.map(|t| Instant::now() + t),
+            suspended: false,
+            returned_rows: false,
+            holds: Holds::default(),
+        }
+    }
+
+    /// Takes over what the statement keeps until its end.
+    pub(crate) fn hold(&mut self, holds: Holds) {
+        self.holds = holds;
+    }
+
+    pub(crate) fn started(&self) {
+        if let Some(query) = &self.query {
+            query.set_running();
+        }
+    }
+
+    pub(crate) fn returned_rows(&mut self) {
+        if !self.returned_rows {
+            self.returned_rows = true;
+            if let Some(query) = &self.query {
+                query.event("first row");
+            }
+        }
+    }
+
+    /// What can stop the statement, apart from the statement itself.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch {
+            handle: Arc::clone(&self.handle),
+            interruptor: Arc::clone(&self.interruptor),
+            deadline: self.deadline,
+        }
+    }
+
+    pub(crate) async fn interrupted(&self) -> Error {
+        self.watch().interrupted().await.into()
+    }
+
+    pub(crate) fn suspend(&mut self) {
+        self.suspended = true;
+        self.deadline = None;
+        self.handle.clear_running(&self.interruptor);
+    }
+
+    pub(crate) fn resume(&mut self) {
+        if std::mem::take(&mut self.suspended) {
+            self.deadline = self.timeout.map(|t| Instant::now() + t);
+            self.handle.set_running(Some(Arc::clone(&self.interruptor)));
+        }
+    }
+
+    /// Unregisters the query with how it went.
+    pub(crate) fn finish(mut self, outcome: Result<(), &Error>) {
+        let Some(query) = self.query.take() else {
+            return;
+        };
+        let outcome = match outcome {
+            Ok(()) => Outcome::Finished,
+            Err(error) if error.sqlstate == "57014" => Outcome::Cancelled {
+                reason: error.message.clone(),
+            },
+            Err(error) => Outcome::Exception {
+                sqlstate: error.sqlstate.to_owned(),
+                message: error.message.clone(),
+            },
+        };
+        // Somebody else may have closed the query a moment ago; then it is closed.
+        let _ = query.unregister(outcome);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.handle.clear_running(&self.interruptor);
+    }
+}
+
+/// Watches for everything that interrupts a statement.
+pub(crate) struct Watch {
+    handle: Arc<SessionHandle>,
+    interruptor: Arc<Interruptor>,
+    deadline: Option<Instant>,
+}
+
+impl Watch {
+    /// Runs `work` until it is done or the statement is interrupted.
+    pub(crate) async fn over<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            interrupt = self.interrupted() => Err(interrupt.into()),
+            result = work => result,
+        }
+    }
+
+    async fn interrupted(&self) -> Interrupt {
+        let timeout = async {
+            match self.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            interrupt = self.handle.termination.interrupted() => interrupt,
+            interrupt = self.interruptor.interrupted() => interrupt,
+            () = timeout => Interrupt::StatementTimeout,
+        }
+    }
+}
+
+/// A preparation that can be cancelled and times out like a statement.
+pub(crate) struct Preparation(Watch);
+
+impl Preparation {
+    /// Runs `work` until it is done or interrupted.
+    pub(crate) async fn over<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.0.over(work).await
+    }
+}
+
+impl Drop for Preparation {
+    fn drop(&mut self) {
+        self.0.handle.clear_running(&self.0.interruptor);
+    }
+}
+
+impl Session {
+    /// Watches over the resolving of a statement that is being prepared. Inside a statement
+    /// (SQL's `PREPARE`) that statement's own watch stays the one that a cancel finds.
+    pub(crate) fn watch_preparation(&self, parsed: &Parsed) -> Preparation {
+        let interruptor = Interruptor::new();
+        if self.handle.set_running_if_idle(&interruptor) {
+            self.show_preparation(&parsed.text);
+        }
+        let timeout = self.settings.timeout("statement_timeout");
+        Preparation(Watch {
+            handle: Arc::clone(&self.handle),
+            interruptor,
+            deadline: timeout.map(|t| Instant::now() + t),
+        })
+    }
+}
