@@ -1,6 +1,7 @@
 //! Messages to the client that are no errors, from wherever they come up.
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 /// Messages that wait for being sent. More than this are only counted: a function may have one
 /// to say of each row.
@@ -19,7 +20,10 @@ pub struct Notice {
 
 /// The messages of one session that its client has not been sent yet.
 #[derive(Debug, Default)]
-pub struct Notices(Mutex<Waiting>);
+pub struct Notices {
+    waiting: Mutex<Waiting>,
+    urgent: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -38,7 +42,7 @@ impl Notices {
         if !wanted {
             return;
         }
-        let mut waiting = self.0.lock();
+        let mut waiting = self.waiting.lock();
         if waiting.notices.len() < MAX_WAITING {
             waiting.notices.push(notice);
         } else {
@@ -46,12 +50,23 @@ impl Notices {
         }
     }
 
+    /// As [`Notices::add`], for a message that is to be sent before the statement goes on.
+    pub fn add_urgent(&self, notice: Notice, client_min_messages: &str) {
+        self.add(notice, client_min_messages);
+        self.urgent.notify_one();
+    }
+
+    /// Waits for an urgent message. Cancel safe.
+    pub async fn urgent(&self) {
+        self.urgent.notified().await;
+    }
+
     /// The messages since the last call, in their order.
     pub fn take(&self) -> Vec<Notice> {
         let Waiting {
             mut notices,
             dropped,
-        } = std::mem::take(&mut *self.0.lock());
+        } = std::mem::take(&mut *self.waiting.lock());
         if dropped > 0 {
             notices.push(Notice {
                 severity: "WARNING",

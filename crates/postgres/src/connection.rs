@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_server::{Error, Notice, Parsed, Session, Severity, TransactionStatus};
+use forebay_server::{Error, Notice, Notices, Parsed, Session, Severity, TransactionStatus};
 use futures::FutureExt;
 use pgwire::error::ErrorInfo;
 use pgwire::messages::response::{CommandComplete, ReadyForQuery, TransactionStatus as WireStatus};
@@ -44,6 +45,7 @@ impl From<Gone> for Failure {
 
 /// A client with its session.
 pub(crate) struct Connection {
+    pub(crate) notices: Arc<Notices>,
     pub(crate) wire: Wire,
     pub(crate) session: Session,
     /// After an error in the extended protocol everything up to `Sync` is skipped.
@@ -67,6 +69,7 @@ pub(crate) async fn serve(
         Ok(session) => {
             drop(place);
             let mut connection = Connection {
+                notices: Arc::clone(session.notices()),
                 wire,
                 session,
                 skip_to_sync: false,
@@ -167,18 +170,29 @@ impl Connection {
     /// Parses a client's text. A long one is parsed on the query runtime: it takes a while.
     pub(crate) async fn parse(&mut self, text: &str) -> Result<Vec<Parsed>, Failure> {
         let work = self.session.parse(text);
-        Self::unless_gone(&mut self.wire, work).await
+        Self::unless_gone(&mut self.wire, &self.notices, work).await
     }
 
-    /// Waits for `work` of the session, unless the client goes away meanwhile.
+    /// Waits for `work` of the session, unless the client goes away meanwhile. What the client
+    /// should know before the work is done is sent at once.
     pub(crate) async fn unless_gone<T>(
         wire: &mut Wire,
+        notices: &Notices,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Failure> {
-        tokio::select! {
-            biased;
-            result = work => Ok(result?),
-            () = wire.gone() => Err(Failure::Gone),
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut work => return Ok(result?),
+                () = wire.gone() => return Err(Failure::Gone),
+                () = notices.urgent() => {
+                    for notice in notices.take() {
+                        wire.feed(notice_message(notice)).await?;
+                    }
+                    wire.flush().await?;
+                }
+            }
         }
     }
 

@@ -39,7 +39,9 @@ impl Connection {
             }
             writer.end_line(self.wire.buffer());
         }
-        while let Some(batch) = Self::unless_gone(&mut self.wire, copy.rows.next(None)).await? {
+        while let Some(batch) =
+            Self::unless_gone(&mut self.wire, &self.notices, copy.rows.next(None)).await?
+        {
             for row in 0..batch.num_rows() {
                 if let Err(error) = writer.row(&encoder, &batch, row) {
                     copy.rows.fail(&error);

@@ -202,7 +202,7 @@ impl Connection {
                     limit_reached: true,
                 });
             }
-            let next = Self::unless_gone(&mut self.wire, rows.next(left)).await?;
+            let next = Self::unless_gone(&mut self.wire, &self.notices, rows.next(left)).await?;
             self.send_notices().await?;
             let Some(batch) = next else {
                 return Ok(Sent {

@@ -51,7 +51,7 @@ impl Connection {
     /// Runs one statement and sends its rows; gives its command tag.
     async fn run_statement(&mut self, statement: &Arc<Parsed>) -> Result<String, Failure> {
         let work = self.session.execute(statement);
-        match Self::unless_gone(&mut self.wire, work).await? {
+        match Self::unless_gone(&mut self.wire, &self.notices, work).await? {
             Response::Done(tag) => Ok(tag),
             Response::Rows(rows) => self.send_all_rows(rows).await,
             Response::CopyOut(copy) => self.copy_out(copy).await,

@@ -1,17 +1,19 @@
 //! Slot, locks and charge: what the way of a statement asks of admission.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use forebay_admission::{
-    Admission, AdmissionError, Charge, Demand, LockMode, LockRequest, Locks, Owner, Refusal,
-    RelationId, Slot,
+    Admission, AdmissionError, Charge, Demand, LockMode, LockRequest, Locks, Owner, QueueId,
+    Refusal, RelationId, Slot,
 };
 use forebay_catalog::Snapshot;
 use forebay_engine::Plan;
 use forebay_sql::{Class, Statement};
 
 use crate::planning::Planning;
-use crate::running::Holds;
+use crate::running::{Holds, Running};
+use crate::waiting::Wanted;
 use crate::{Error, Result, Session};
 
 /// What a charge leads to.
@@ -79,10 +81,47 @@ pub(crate) fn charge(admission: &Admission, holds: Holds, demand: Demand) -> Res
     })
 }
 
+/// The resource queue of a statement.
+struct GoverningQueue {
+    id: QueueId,
+    name: Arc<str>,
+    timeout: Option<Duration>,
+}
+
+impl GoverningQueue {
+    fn wanted(&self) -> Wanted {
+        Wanted::Queue {
+            name: Arc::clone(&self.name),
+            timeout: self.timeout,
+        }
+    }
+}
+
 impl Session {
     /// The slot of a governed statement; superusers and ungoverned statements need none.
-    pub(crate) async fn slot(&self, _class: &Class) -> Result<Holds> {
-        Ok(Holds::default())
+    pub(crate) async fn slot(&self, class: &Class, running: &Running) -> Result<Holds> {
+        let Some(queue) = self.governing_queue(class) else {
+            return Ok(Holds::default());
+        };
+        let admission = &self.server.inner.admission;
+        let wait = admission.slot(&self.handle.owner, queue.id);
+        let slot = self.admission_wait(running, &queue.wanted(), wait).await?;
+        Ok(Holds {
+            slot: Some(slot),
+            charge: None,
+        })
+    }
+
+    /// The resource queue that governs a statement, which the role in force decides.
+    fn governing_queue(&self, class: &Class) -> Option<GoverningQueue> {
+        let all = self.setting("resource_select_only") == "off";
+        let governed = class.governed || (all && class.dml);
+        if !governed || self.is_superuser() || self.setting("resource_scheduler") == "off" {
+            return None;
+        }
+        let snapshot = self.snapshot();
+        let _ = snapshot.role(self.current_user())?;
+        None
     }
 
     /// Gives back slot and locks, and waits for slot and charge together.
@@ -90,11 +129,15 @@ impl Session {
         &self,
         aside: Aside,
         locks: Option<Locks>,
+        class: &Class,
+        running: &Running,
     ) -> Result<(Holds, Option<EarlierPlan>)> {
         let admission = &self.server.inner.admission;
-        let (slot, charge) = admission
-            .step_aside(aside.slot, locks, aside.demand)
-            .await?;
+        let wanted = self
+            .governing_queue(class)
+            .map_or(Wanted::Locks { timeout: None }, |queue| queue.wanted());
+        let wait = admission.step_aside(aside.slot, locks, aside.demand);
+        let (slot, charge) = self.admission_wait(running, &wanted, wait).await?;
         let holds = Holds {
             slot: Some(slot),
             charge: Some(charge),
@@ -109,11 +152,12 @@ impl Session {
         &mut self,
         class: &Class,
         statement: &Statement,
+        running: &Running,
     ) -> Result<Option<Locks>> {
         let nowait = matches!(statement, Statement::LockTable { nowait: true, .. });
         let mut wanted = self.relations_of(class);
         while !wanted.is_empty() {
-            let locks = self.take_locks(wanted.clone(), nowait).await?;
+            let locks = self.take_locks(wanted.clone(), nowait, running).await?;
             let now = self.relations_of(class);
             if now == wanted {
                 return Ok(Some(locks));
@@ -123,14 +167,22 @@ impl Session {
         Ok(None)
     }
 
-    async fn take_locks(&self, wanted: Vec<LockRequest>, nowait: bool) -> Result<Locks> {
+    async fn take_locks(
+        &self,
+        wanted: Vec<LockRequest>,
+        nowait: bool,
+        running: &Running,
+    ) -> Result<Locks> {
         let admission = &self.server.inner.admission;
         let owner = &self.handle.owner;
-        let locks = match nowait {
-            true => admission.lock_now(owner, wanted),
-            false => admission.lock(owner, wanted).await,
-        };
-        locks.map_err(|error| self.lock_error(error))
+        if nowait {
+            let locks = admission.lock_now(owner, wanted);
+            return locks.map_err(|error| self.admission_error(error));
+        }
+        let timeout = self.settings.timeout("lock_timeout");
+        let wait = admission.lock(owner, wanted);
+        self.admission_wait(running, &Wanted::Locks { timeout }, wait)
+            .await
     }
 
     /// What the statement locks, as its names are understood now.
@@ -144,20 +196,23 @@ impl Session {
         relations.collect()
     }
 
+    /// A relation as a message names it.
+    pub(crate) fn relation_name(&self, relation: RelationId) -> String {
+        let snapshot = self.snapshot();
+        let found = snapshot.relation_by_oid(relation.0);
+        found.map_or_else(|| relation.0.to_string(), |r| format!("\"{}\"", r.name))
+    }
+
     /// Names processes and relations where admission knows numbers only.
-    fn lock_error(&self, error: AdmissionError) -> Error {
-        let named = |relation: RelationId| {
-            let snapshot = self.snapshot();
-            let found = snapshot.relation_by_oid(relation.0);
-            found.map_or_else(|| relation.0.to_string(), |r| format!("\"{}\"", r.name))
-        };
+    pub(crate) fn admission_error(&self, error: AdmissionError) -> Error {
         let mut told = Error::from(error.clone());
         match error.0 {
             Refusal::LockNotAvailable { relation } => {
-                told.message = format!("could not obtain lock on relation {}", named(relation));
+                let relation = self.relation_name(relation);
+                told.message = format!("could not obtain lock on relation {relation}");
             }
             Refusal::Deadlock { cycle } => {
-                told.detail = Some(self.cycle_text(&cycle, named));
+                told.detail = Some(self.cycle_text(&cycle));
                 told.hint = Some("Lock the relations in one order in all transactions.".to_owned());
             }
             _ => {}
@@ -166,11 +221,7 @@ impl Session {
     }
 
     /// One line for each wait of a cycle.
-    fn cycle_text(
-        &self,
-        cycle: &[(Owner, RelationId)],
-        named: impl Fn(RelationId) -> String,
-    ) -> String {
+    fn cycle_text(&self, cycle: &[(Owner, RelationId)]) -> String {
         let pid = |owner: &Owner| match self.server.inner.sessions.pid_of(*owner) {
             Some(pid) => format!("process {pid}"),
             None => "a process that has ended".to_owned(),
@@ -181,10 +232,8 @@ impl Session {
             .zip(holders)
             .map(|((waiter, relation), (holder, _))| {
                 let (waiter, holder) = (pid(waiter), pid(holder));
-                format!(
-                    "{waiter} waits for relation {}, locked by {holder}.",
-                    named(*relation)
-                )
+                let relation = self.relation_name(*relation);
+                format!("{waiter} waits for relation {relation}, locked by {holder}.")
             });
         lines.collect::<Vec<_>>().join("\n")
     }

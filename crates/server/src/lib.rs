@@ -31,12 +31,13 @@ mod session;
 mod sessions;
 mod settings;
 mod transaction;
+mod waiting;
 mod way;
 
 pub use bound::{Executed, PortalDescription};
 pub use copy::{CopyFormat, CopyOut};
 pub use error::{Error, Result, Severity};
-pub use forebay_engine::Notice;
+pub use forebay_engine::{Notice, Notices};
 pub use forebay_sql::{Parsed, Statement};
 pub use interrupt::Interrupt;
 pub use login::{LoginRequest, PasswordCheck};

@@ -61,6 +61,13 @@ impl Running {
         self.holds = holds;
     }
 
+    /// The statement waits for admission.
+    pub(crate) fn pending(&self, reason: String) {
+        if let Some(query) = &self.query {
+            query.set_pending(reason);
+        }
+    }
+
     pub(crate) fn started(&self) {
         if let Some(query) = &self.query {
             query.set_running();

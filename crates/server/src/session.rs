@@ -303,6 +303,12 @@ impl Session {
         }
     }
 
+    /// Where messages come up while a statement is under way.
+    #[must_use]
+    pub fn notices(&self) -> &Arc<Notices> {
+        &self.notices
+    }
+
     /// Messages that have come up since the last call.
     pub fn take_notices(&self) -> Vec<Notice> {
         self.notices.take()

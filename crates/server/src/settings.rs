@@ -266,6 +266,30 @@ const DEFINITIONS: &[Definition] = &[
         "128MB",
         "Bytes that a session may keep of texts of prepared statements and of bound values.",
     ),
+    superuser(
+        "max_statement_mem",
+        Kind::Kilobytes,
+        "2000MB",
+        "The largest statement_mem that has an effect.",
+    ),
+    user(
+        "queue_notice_after",
+        Kind::Milliseconds,
+        "2s",
+        "A statement that waits longer in its resource queue tells its client its place.",
+    ),
+    superuser(
+        "resource_scheduler",
+        Kind::Bool,
+        "on",
+        "Whether resource queues govern statements.",
+    ),
+    superuser(
+        "resource_select_only",
+        Kind::Bool,
+        "on",
+        "Resource queues govern queries only; off: INSERT, UPDATE, DELETE and COPY FROM as well.",
+    ),
     internal("role", "none", "The role that SET ROLE chose."),
     user(
         "row_security",
@@ -301,6 +325,12 @@ const DEFINITIONS: &[Definition] = &[
         "on",
         "Backslashes in ordinary strings are plain characters.",
     )),
+    user(
+        "statement_mem",
+        Kind::Kilobytes,
+        "0kB",
+        "Memory of each statement in its resource queue; 0 is what the queue gives.",
+    ),
     user(
         "statement_timeout",
         Kind::Milliseconds,

@@ -80,10 +80,10 @@ impl Session {
         guard.over(self.evaluate_arguments(request)).await?;
         let request = &*request;
         let statement = &request.parsed.statement;
-        let mut holds = guard.over(self.slot(class)).await?; // 3. before any lock or name
+        let mut holds = guard.over(self.slot(class, running)).await?; // 3. before any lock or name
         let mut earlier = None;
         loop {
-            let locks = guard.over(self.lock(class, statement)).await?; // 4. all at once
+            let locks = guard.over(self.lock(class, statement, running)).await?; // 4. all at once
             let Some(shape) = shape(statement)? else {
                 self.keep(locks);
                 return match statement {
@@ -107,7 +107,9 @@ impl Session {
                 }
                 Launch::Stopped(aside) => {
                     // Back to 4, with demand known and charged.
-                    (holds, earlier) = guard.over(self.step_aside(aside, locks)).await?;
+                    (holds, earlier) = guard
+                        .over(self.step_aside(aside, locks, class, running))
+                        .await?;
                 }
             }
         }
