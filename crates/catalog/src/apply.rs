@@ -2,6 +2,8 @@
 //!
 //! Every method checks first and changes last, so a refused change leaves the snapshot as it was.
 
+mod queues;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -47,14 +49,22 @@ impl Snapshot {
                 or_replace,
             } => self.create_relation(relation, *or_replace),
             Change::DropRelation { schema, name } => self.drop_relation(schema, name),
+            Change::CreateQueue { name, change } => self.create_queue(name, change),
+            Change::AlterQueue { name, change } => self.alter_queue(name, change),
+            Change::CommentOnQueue { name, comment } => {
+                self.comment_on_queue(name, comment.as_deref())
+            }
+            Change::DropQueue { name } => self.drop_queue(name),
         }
     }
 
-    /// Makes sure that the bootstrap role and schema `public` are there. Says whether anything had to change.
+    /// Makes sure that the default queue, the bootstrap role and schema `public` are there. Says whether anything had to
+    /// change.
     pub(crate) fn ensure_bootstrap(&mut self, role: &str) -> Result<bool, CatalogError> {
+        let queue_changed = self.ensure_default_queue();
         let role_changed = self.ensure_bootstrap_role(role)?;
         if self.schemas.contains_key(PUBLIC_SCHEMA) {
-            return Ok(role_changed);
+            return Ok(queue_changed || role_changed);
         }
         self.insert_schema(PUBLIC_SCHEMA_OID, PUBLIC_SCHEMA, role);
         Ok(true)
@@ -64,7 +74,7 @@ impl Snapshot {
         if self.role_by_oid(BOOTSTRAP_ROLE_OID).is_none() {
             let role = NewRole::superuser(name);
             self.check_new_role(&role)?;
-            self.insert_role(BOOTSTRAP_ROLE_OID, &role);
+            self.insert_role(BOOTSTRAP_ROLE_OID, &role)?;
             return Ok(true);
         }
         let Some(role) = self.role(name) else {
@@ -89,12 +99,12 @@ impl Snapshot {
     fn create_role(&mut self, new: &NewRole) -> Result<(), CatalogError> {
         self.check_new_role(new)?;
         let oid = self.take_oid()?;
-        self.insert_role(oid, new);
-        Ok(())
+        self.insert_role(oid, new)
     }
 
     fn check_new_role(&self, new: &NewRole) -> Result<(), CatalogError> {
         self.check_new_role_name(&new.name)?;
+        self.existing_queue(&new.resource_queue)?;
         check_connection_limit(new.connection_limit)
     }
 
@@ -109,7 +119,7 @@ impl Snapshot {
         Ok(())
     }
 
-    fn insert_role(&mut self, oid: u32, new: &NewRole) {
+    fn insert_role(&mut self, oid: u32, new: &NewRole) -> Result<(), CatalogError> {
         let role = Role {
             oid,
             name: new.name.clone(),
@@ -122,13 +132,18 @@ impl Snapshot {
             connection_limit: new.connection_limit,
             password: new.password.clone(),
             valid_until: new.valid_until.clone(),
+            resource_queue: self.existing_queue(&new.resource_queue)?.oid,
             settings: BTreeMap::new(),
         };
         Arc::make_mut(&mut self.roles).insert(new.name.clone(), Arc::new(role));
+        Ok(())
     }
 
     fn alter_role(&mut self, name: &str, change: &RoleChange) -> Result<(), CatalogError> {
+        let queue = change.resource_queue.as_deref();
+        let queue = queue.map(|queue| self.existing_queue(queue).map(|found| found.oid));
         let role = self.role_mut(name)?;
+        let queue = queue.transpose()?;
         check_bootstrap_keeps(role, change)?;
         check_connection_limit(change.connection_limit.unwrap_or(-1))?;
         let role = Arc::make_mut(role);
@@ -141,6 +156,7 @@ impl Snapshot {
         set(&mut role.connection_limit, change.connection_limit);
         set(&mut role.password, change.password.clone());
         set(&mut role.valid_until, change.valid_until.clone());
+        set(&mut role.resource_queue, queue);
         Ok(())
     }
 

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::queue::{DEFAULT_QUEUE, QueueChange};
+
 /// One step from a catalog to the next. [`Snapshot::apply`](crate::Snapshot::apply) says whether it is allowed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
@@ -73,6 +75,32 @@ pub enum Change {
         /// Its name.
         name: String,
     },
+    /// `CREATE RESOURCE QUEUE`.
+    CreateQueue {
+        /// Its name.
+        name: String,
+        /// Its attributes: `ACTIVE_STATEMENTS` or `MAX_COST` must be among them.
+        change: QueueChange,
+    },
+    /// `ALTER RESOURCE QUEUE`.
+    AlterQueue {
+        /// The queue to change.
+        name: String,
+        /// What changes.
+        change: QueueChange,
+    },
+    /// `COMMENT ON RESOURCE QUEUE`.
+    CommentOnQueue {
+        /// The queue.
+        name: String,
+        /// The text; `None`, like an empty text, takes it away.
+        comment: Option<String>,
+    },
+    /// `DROP RESOURCE QUEUE`. Refused while roles belong to it.
+    DropQueue {
+        /// The queue to drop.
+        name: String,
+    },
 }
 
 /// A role to be created. [`NewRole::new`] has PostgreSQL's defaults.
@@ -98,10 +126,12 @@ pub struct NewRole {
     pub password: Option<String>,
     /// When the password ends, as text that the caller has checked; `None` means never.
     pub valid_until: Option<String>,
+    /// The resource queue that its statements belong to.
+    pub resource_queue: String,
 }
 
 impl NewRole {
-    /// A role that may nothing: it cannot even log in.
+    /// A role that may nothing: it cannot even log in. It belongs to the default queue.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -114,6 +144,7 @@ impl NewRole {
             connection_limit: -1,
             password: None,
             valid_until: None,
+            resource_queue: DEFAULT_QUEUE.to_owned(),
         }
     }
 
@@ -151,6 +182,8 @@ pub struct RoleChange {
     pub password: Option<Option<String>>,
     /// When the password ends; `Some(None)` means never.
     pub valid_until: Option<Option<String>>,
+    /// The resource queue that its statements belong to.
+    pub resource_queue: Option<String>,
 }
 
 /// A relation to be created.
@@ -240,6 +273,7 @@ impl fmt::Debug for NewRole {
             .field("connection_limit", &self.connection_limit)
             .field("password", &self.password.as_ref().map(|_| Hidden))
             .field("valid_until", &self.valid_until)
+            .field("resource_queue", &self.resource_queue)
             .finish()
     }
 }
@@ -262,6 +296,7 @@ impl fmt::Debug for RoleChange {
                     .map(|secret| secret.as_ref().map(|_| Hidden)),
             )
             .field("valid_until", &self.valid_until)
+            .field("resource_queue", &self.resource_queue)
             .finish()
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::queue::QueueError;
+
 /// A kind of catalog object, as messages name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectKind {
@@ -17,6 +19,8 @@ pub enum ObjectKind {
     Table,
     /// A view.
     View,
+    /// A resource queue.
+    ResourceQueue,
 }
 
 impl fmt::Display for ObjectKind {
@@ -27,6 +31,7 @@ impl fmt::Display for ObjectKind {
             Self::Relation => "relation",
             Self::Table => "table",
             Self::View => "view",
+            Self::ResourceQueue => "resource queue",
         })
     }
 }
@@ -130,6 +135,9 @@ pub enum CatalogError {
         /// `SUPERUSER` or `LOGIN`.
         attribute: &'static str,
     },
+    /// A resource queue cannot be so, or cannot go.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     /// Every object id has been handed out.
     #[error("the catalog has no object ids left")]
     OidsExhausted,
@@ -208,12 +216,12 @@ impl CatalogError {
     pub fn sqlstate(&self) -> &'static str {
         match self {
             Self::Duplicate { kind, .. } => match kind {
-                ObjectKind::Role => "42710",
+                ObjectKind::Role | ObjectKind::ResourceQueue => "42710",
                 ObjectKind::Schema => "42P06",
                 ObjectKind::Relation | ObjectKind::Table | ObjectKind::View => "42P07",
             },
             Self::NotFound { kind, .. } => match kind {
-                ObjectKind::Role => "42704",
+                ObjectKind::Role | ObjectKind::ResourceQueue => "42704",
                 ObjectKind::Schema => "3F000",
                 ObjectKind::Relation | ObjectKind::Table | ObjectKind::View => "42P01",
             },
@@ -225,6 +233,7 @@ impl CatalogError {
             Self::InvalidValue { .. } => "22023",
             Self::Dependents { .. } | Self::Required { .. } => "2BP01",
             Self::BootstrapRole { .. } => "42501",
+            Self::Queue(error) => error.sqlstate(),
             Self::OidsExhausted => "54000",
             Self::Locked { .. } => "55006",
             Self::Corrupt { .. } => "XX001",
@@ -243,6 +252,7 @@ impl CatalogError {
                 Some("Names that start with \"pg_\" belong to the system.".to_owned())
             }
             Self::Dependents { dependents, .. } => Some(dependents.join("\n")),
+            Self::Queue(error) => error.detail(),
             _ => None,
         }
     }
@@ -257,6 +267,7 @@ impl CatalogError {
             Self::Dependents { .. } => Some(
                 "Drop the objects that it owns, or give them to another role, first.".to_owned(),
             ),
+            Self::Queue(error) => error.hint(),
             Self::Locked { .. } => Some(
                 "Stop that server, or choose another data directory with --data-dir.".to_owned(),
             ),

@@ -1,5 +1,5 @@
-//! The durable, versioned catalog of a Forebay server: roles, settings, schemas, and the definitions of tables and
-//! views.
+//! The durable, versioned catalog of a Forebay server: roles, resource queues, settings, schemas, and the
+//! definitions of tables and views.
 //!
 //! Everything that is known at one moment is a [`Snapshot`]: immutable, and shared by whoever needs it. What can be done
 //! to it is a [`Change`], and [`Snapshot::apply`] is the only place that decides whether it is allowed. A transaction
@@ -35,6 +35,7 @@
 //!   survives the loss of the process and of power; one that was not is there wholly or not at all.
 //! - One server per data directory: a lock file, kept by the operating system, sees to it.
 //! - The bootstrap role (oid 10) is a superuser that can log in, so there is always one.
+//! - Every role belongs to a resource queue. `pg_default` (oid 6055) is always there.
 //! - No object id is given out twice to durable objects.
 //!
 //! Deliberately absent: privileges (who may do what is checked before a change is made), dependencies of views on what
@@ -44,6 +45,7 @@ mod apply;
 mod change;
 mod error;
 mod lock;
+mod queue;
 mod snapshot;
 mod store;
 
@@ -59,6 +61,10 @@ pub use change::{
     TableDefinition, ViewDefinition,
 };
 pub use error::{CatalogError, ObjectKind};
+pub use queue::{
+    DEFAULT_QUEUE, DEFAULT_QUEUE_OID, MIN_MEMORY_LIMIT_KB, Priority, QueueAttribute,
+    QueueAttributes, QueueChange, QueueError, ResourceQueue,
+};
 pub use snapshot::{Relation, Role, Schema, Snapshot};
 
 use store::Store;
@@ -95,7 +101,11 @@ struct Shared {
     published: RwLock<Arc<Snapshot>>,
     /// Writers take turns here, from reading the newest snapshot to publishing the next; `None` once closed.
     store: Mutex<Option<Store>>,
+    /// Told of each snapshot by whoever publishes it.
+    observers: RwLock<Vec<Observer>>,
 }
+
+type Observer = Box<dyn Fn(&Snapshot) + Send + Sync>;
 
 impl Catalog {
     /// Opens the catalog in `data_dir`, which is created if it is absent, and keeps every other process out of it.
@@ -121,6 +131,7 @@ impl Catalog {
         let shared = Shared {
             published: RwLock::new(Arc::new(snapshot)),
             store: Mutex::new(Some(store)),
+            observers: RwLock::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -130,6 +141,15 @@ impl Catalog {
     /// The newest committed snapshot. Never waits for a writer; costs a reference count.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.shared.published.read())
+    }
+
+    /// Tells `observer` what the catalog says: once now, and then with every commit, in the order of the commits,
+    /// before anybody else sees it. It is called by whoever commits and must not wait, nor use this catalog.
+    pub async fn observe(&self, observer: impl Fn(&Snapshot) + Send + Sync + 'static) {
+        // No commit comes between the first call and the next.
+        let _turn = self.shared.store.lock().await;
+        observer(&self.snapshot());
+        self.shared.observers.write().push(Box::new(observer));
     }
 
     /// Applies the changes in their order to the newest snapshot, all or none, and returns the result. It is on disk
@@ -218,6 +238,9 @@ impl Catalog {
     /// Only for those who hold the store's lock.
     fn publish(&self, snapshot: Snapshot) -> Arc<Snapshot> {
         let snapshot = Arc::new(snapshot);
+        for observer in &*self.shared.observers.read() {
+            observer(&snapshot);
+        }
         *self.shared.published.write() = Arc::clone(&snapshot);
         snapshot
     }

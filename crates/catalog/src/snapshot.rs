@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::change::{Hidden, RelationDefinition};
 use crate::error::{CatalogError, ObjectKind};
+use crate::queue::ResourceQueue;
 use crate::{FIRST_TRANSIENT_OID, FIRST_USER_OID};
 
 /// The catalog at one moment.
@@ -18,6 +19,7 @@ pub struct Snapshot {
     pub(crate) next_oid: u32,
     pub(crate) next_transient_oid: u32,
     pub(crate) roles: Arc<BTreeMap<String, Arc<Role>>>,
+    pub(crate) queues: Arc<BTreeMap<String, Arc<ResourceQueue>>>,
     pub(crate) schemas: Arc<BTreeMap<String, Arc<Schema>>>,
     pub(crate) system_settings: Arc<BTreeMap<String, String>>,
 }
@@ -47,6 +49,9 @@ pub struct Role {
     pub password: Option<String>,
     /// When the password ends, as it was given; `None` means never.
     pub valid_until: Option<String>,
+    /// The object id of the resource queue that its statements belong to. There is always one; what a superuser runs is
+    /// exempt from its limits all the same.
+    pub resource_queue: u32,
     /// Settings that its sessions start with; the names are in lower case.
     pub settings: BTreeMap<String, String>,
 }
@@ -101,19 +106,20 @@ impl RelationDefinition {
 }
 
 impl Snapshot {
-    /// A catalog with nothing in it, not even the bootstrap role.
+    /// A catalog with nothing in it, not even the bootstrap role and the default queue.
     pub(crate) fn empty() -> Self {
         Self {
             version: 0,
             next_oid: FIRST_USER_OID,
             next_transient_oid: FIRST_TRANSIENT_OID,
             roles: Arc::default(),
+            queues: Arc::default(),
             schemas: Arc::default(),
             system_settings: Arc::default(),
         }
     }
 
-    /// What a new catalog holds: the bootstrap superuser and schema `public`. Nothing is on disk: this is for whoever
+    /// What a new catalog holds: the bootstrap superuser, schema `public` and the default queue. Nothing is on disk: this is for whoever
     /// needs a snapshot without a data directory.
     ///
     /// # Errors
@@ -144,6 +150,21 @@ impl Snapshot {
     /// All roles, in the order of their names.
     pub fn roles(&self) -> impl Iterator<Item = &Arc<Role>> {
         self.roles.values()
+    }
+
+    /// The resource queue of this name.
+    pub fn resource_queue(&self, name: &str) -> Option<&Arc<ResourceQueue>> {
+        self.queues.get(name)
+    }
+
+    /// The resource queue with this object id. Looks at every queue.
+    pub fn resource_queue_by_oid(&self, oid: u32) -> Option<&Arc<ResourceQueue>> {
+        self.queues.values().find(|queue| queue.oid == oid)
+    }
+
+    /// All resource queues, in the order of their names.
+    pub fn resource_queues(&self) -> impl Iterator<Item = &Arc<ResourceQueue>> {
+        self.queues.values()
     }
 
     /// The schema of this name.
@@ -199,6 +220,7 @@ impl fmt::Debug for Role {
             .field("connection_limit", &self.connection_limit)
             .field("password", &self.password.as_ref().map(|_| Hidden))
             .field("valid_until", &self.valid_until)
+            .field("resource_queue", &self.resource_queue)
             .field("settings", &self.settings)
             .finish()
     }

@@ -3,6 +3,8 @@
 //! What is written follows from the snapshots, not from the changes: there is no second description of what a change
 //! does that could disagree with the first.
 
+mod queues;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -76,6 +78,9 @@ impl Store {
         let state = state.await?;
         snapshot.version = state.try_get("version")?;
         snapshot.next_oid = state.try_get("next_oid")?;
+        let queues = queues::load(connection).await?.into_iter();
+        let queues = queues.map(|queue| (queue.name.clone(), Arc::new(queue)));
+        snapshot.queues = Arc::new(queues.collect());
         let roles = load_roles(connection).await?;
         let mut schemas = load_schemas(connection, &roles).await?;
         load_relations(connection, &roles, &mut schemas).await?;
@@ -123,6 +128,7 @@ impl Store {
             transaction.rollback().await?;
             return Ok(false);
         }
+        queues::write(&mut transaction, old, new).await?;
         write_roles(&mut transaction, old, new).await?;
         write_schemas(&mut transaction, old, new).await?;
         write_relations(&mut transaction, old, new).await?;
@@ -199,6 +205,7 @@ fn role_from(row: &SqliteRow) -> sqlx::Result<Role> {
         connection_limit: row.try_get("connection_limit")?,
         password: row.try_get("password")?,
         valid_until: row.try_get("valid_until")?,
+        resource_queue: row.try_get("resource_queue_oid")?,
         settings: BTreeMap::new(),
     })
 }
@@ -325,7 +332,7 @@ async fn write_roles(
 async fn insert_role(connection: &mut SqliteConnection, role: &Role) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO role (oid, name, superuser, login, create_db, create_role, inherit, replication, \
-         connection_limit, password, valid_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         connection_limit, password, valid_until, resource_queue_oid) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(role.oid)
     .bind(&role.name)
@@ -338,6 +345,7 @@ async fn insert_role(connection: &mut SqliteConnection, role: &Role) -> sqlx::Re
     .bind(role.connection_limit)
     .bind(&role.password)
     .bind(&role.valid_until)
+    .bind(role.resource_queue)
     .execute(&mut *connection)
     .await?;
     for (name, value) in &role.settings {

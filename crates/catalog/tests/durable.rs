@@ -27,6 +27,7 @@ async fn every_change_is_there_after_reopening() {
         connection_limit: Some(7),
         password: Some(Some("SCRAM-SHA-256$4096:salt$stored:server".into())),
         valid_until: Some(Some("2031-01-01 00:00:00+00".into())),
+        resource_queue: Some("pg_default".into()),
     };
     let steps: Vec<Vec<Change>> = vec![
         vec![

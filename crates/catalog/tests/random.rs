@@ -2,7 +2,7 @@
 
 mod support;
 
-use forebay_catalog::{Change, NewRole, RoleChange, Snapshot};
+use forebay_catalog::{Change, DEFAULT_QUEUE, NewRole, QueueChange, RoleChange, Snapshot};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use support::*;
@@ -16,10 +16,37 @@ fn value() -> impl Strategy<Value = Option<String>> {
     prop::option::of("[a-z'\"\u{e9}]{0,4}")
 }
 
+fn queue() -> impl Strategy<Value = String> {
+    prop::sample::select(vec![DEFAULT_QUEUE, "a", "b", "none"]).prop_map(String::from)
+}
+
+/// Changes that are allowed on their own, and such that leave no limit.
+fn queue_change() -> impl Strategy<Value = QueueChange> {
+    let settings = [
+        ("active_statements", ["3", "-1", "20"]),
+        ("max_cost", ["0.001", "-1", "1e+17"]),
+        ("cost_overcommit", ["true", "off", "1"]),
+        ("min_cost", ["0", "1.5", "-1"]),
+        ("memory_limit", ["10MB", "-1", "8796093022207GB"]),
+        ("priority", ["MIN", "high", "Max"]),
+        ("max_queued", ["0", "-1", "2147483647"]),
+        ("queue_timeout", ["1ms", "-1", "30s"]),
+    ];
+    vec((0..settings.len(), prop::option::of(0..3usize)), 0..5).prop_map(move |chosen| {
+        let mut change = QueueChange::default();
+        for (attribute, value) in chosen {
+            let (name, values) = settings[attribute];
+            // What is said twice, and PRIORITY taken away, is refused here already.
+            let _ = change.add(name, value.map(|value| values[value]));
+        }
+        change
+    })
+}
+
 fn new_role() -> impl Strategy<Value = NewRole> {
     let flags = any::<(bool, bool, bool, bool, bool, bool)>();
-    (name(), flags, -2..3i32, value(), value()).prop_map(
-        |(name, flags, connection_limit, password, valid_until)| {
+    (name(), flags, -2..3i32, value(), value(), queue()).prop_map(
+        |(name, flags, connection_limit, password, valid_until, resource_queue)| {
             let (superuser, login, create_db, create_role, inherit, replication) = flags;
             NewRole {
                 name,
@@ -32,6 +59,7 @@ fn new_role() -> impl Strategy<Value = NewRole> {
                 connection_limit,
                 password,
                 valid_until,
+                resource_queue,
             }
         },
     )
@@ -39,8 +67,9 @@ fn new_role() -> impl Strategy<Value = NewRole> {
 
 fn role_change() -> impl Strategy<Value = RoleChange> {
     let flags = any::<(Option<bool>, Option<bool>, Option<bool>)>();
-    (flags, prop::option::of(value()), prop::option::of(value())).prop_map(
-        |(flags, password, valid_until)| {
+    let values = (prop::option::of(value()), prop::option::of(value()));
+    (flags, values, prop::option::of(queue())).prop_map(
+        |(flags, (password, valid_until), resource_queue)| {
             let (superuser, login, inherit) = flags;
             RoleChange {
                 superuser,
@@ -48,6 +77,7 @@ fn role_change() -> impl Strategy<Value = RoleChange> {
                 inherit,
                 password,
                 valid_until,
+                resource_queue,
                 ..RoleChange::default()
             }
         },
@@ -71,6 +101,10 @@ fn change() -> impl Strategy<Value = Change> {
         1 => (name(), any::<bool>()).prop_map(|(name, cascade)| Change::DropSchema { name, cascade }),
         5 => (relation, any::<bool>()).prop_map(|(relation, or_replace)| Change::CreateRelation { relation, or_replace }),
         2 => (name(), name()).prop_map(|(schema, name)| Change::DropRelation { schema, name }),
+        2 => (queue(), queue_change()).prop_map(|(name, change)| Change::CreateQueue { name, change }),
+        2 => (queue(), queue_change()).prop_map(|(name, change)| Change::AlterQueue { name, change }),
+        1 => (queue(), value()).prop_map(|(name, comment)| Change::CommentOnQueue { name, comment }),
+        1 => queue().prop_map(|name| Change::DropQueue { name }),
     ]
 }
 
@@ -87,6 +121,7 @@ fn model(start: &Snapshot, changes: &[Change]) -> Result<Snapshot, &'static str>
 fn same_content(left: &Snapshot, right: &Snapshot) -> bool {
     left.roles().eq(right.roles())
         && left.schemas().eq(right.schemas())
+        && left.resource_queues().eq(right.resource_queues())
         && left.system_settings() == right.system_settings()
 }
 
@@ -119,6 +154,19 @@ async fn check(commits: Vec<Vec<Change>>) {
 fn assert_sound(snapshot: &Snapshot) {
     assert!(snapshot.roles().any(|role| role.superuser && role.login));
     assert!(snapshot.schema("public").is_some());
+    assert!(snapshot.resource_queue(DEFAULT_QUEUE).is_some());
+    for queue in snapshot.resource_queues() {
+        assert!(
+            queue.attributes.active_statements.is_some() || queue.attributes.max_cost.is_some()
+        );
+    }
+    for role in snapshot.roles() {
+        assert!(
+            snapshot
+                .resource_queue_by_oid(role.resource_queue)
+                .is_some()
+        );
+    }
     for schema in snapshot.schemas() {
         assert!(snapshot.role(&schema.owner).is_some());
         for relation in schema.relations.values() {

@@ -25,6 +25,7 @@ mod password;
 mod planning;
 mod portals;
 mod prepared;
+mod queues;
 mod rows;
 mod running;
 mod session;
@@ -98,13 +99,15 @@ impl Server {
         let catalog = Arc::new(Catalog::open(data_dir, &config.bootstrap_role).await?);
         let sessions = Arc::new(Sessions::default());
         let engine = Engine::new(&config.engine, Arc::clone(&sessions) as _)?;
+        let admission = Admission::new();
+        queues::keep_in_step(&catalog, admission.clone()).await;
         Ok(Self {
             inner: Arc::new(Inner {
                 session_config: config.engine.session_config(),
                 config,
                 catalog,
                 engine,
-                admission: Admission::new(),
+                admission,
                 registry: Registry::default(),
                 sessions,
                 shutting_down: AtomicBool::new(false),

@@ -203,6 +203,14 @@ impl Statement {
                 Class::new("ALTER ROLE")
             }
             Self::DropRole { .. } => Class::new("DROP ROLE"),
+            Self::CreateResourceQueue { .. } => {
+                Class::new("CREATE RESOURCE QUEUE").outside_block(true)
+            }
+            Self::AlterResourceQueue { .. } => {
+                Class::new("ALTER RESOURCE QUEUE").outside_block(true)
+            }
+            Self::DropResourceQueue { .. } => Class::new("DROP RESOURCE QUEUE").outside_block(true),
+            Self::CommentOnResourceQueue { .. } => Class::new("COMMENT"),
             Self::Unlisten => Class::new("UNLISTEN"),
             _ => Class::new("SET"),
         }

@@ -3,7 +3,7 @@
 //! [`parse`] splits a query string into statements and parses each of them. Everything that
 //! DataFusion plans stays a [`Statement::Plan`] and keeps DataFusion's own syntax tree; the
 //! statements that make up a PostgreSQL session (transactions, settings, cursors, prepared
-//! statements, roles, locks, `COPY`) have variants of their own, with names already folded the
+//! statements, roles, resource queues, locks, `COPY`) have variants of their own, with names already folded the
 //! way PostgreSQL folds them.
 //!
 //! [`Statement::classify`] then says what the rest of the server must know before anything is
@@ -51,5 +51,6 @@ pub use parser::parse;
 pub use sqlparser::ast::{DataType, Expr};
 pub use statement::{
     Copy, CopyColumns, CopyDirection, CopyInput, CopyOptions, CopySource, CopyTarget, CreateView,
-    DiscardKind, DropKind, Explain, Fetch, FetchDirection, Parsed, RoleOptions, Statement,
+    DiscardKind, DropKind, Explain, Fetch, FetchDirection, Parsed, QueueOption, RoleOptions,
+    Statement,
 };

@@ -194,6 +194,34 @@ pub enum Statement {
         /// Whether a missing role is no error.
         if_exists: bool,
     },
+    /// `CREATE RESOURCE QUEUE`.
+    CreateResourceQueue {
+        /// The queue to create.
+        name: String,
+        /// Its attributes, in the order written.
+        options: Vec<QueueOption>,
+    },
+    /// `ALTER RESOURCE QUEUE`.
+    AlterResourceQueue {
+        /// The queue.
+        name: String,
+        /// What changes, in the order written.
+        options: Vec<QueueOption>,
+    },
+    /// `DROP RESOURCE QUEUE`.
+    DropResourceQueue {
+        /// The queue.
+        name: String,
+        /// Whether a missing queue is no error.
+        if_exists: bool,
+    },
+    /// `COMMENT ON RESOURCE QUEUE`.
+    CommentOnResourceQueue {
+        /// The queue.
+        name: String,
+        /// The text; `None` is `NULL`, which takes the comment away.
+        comment: Option<String>,
+    },
     /// `LOCK TABLE`.
     LockTable {
         /// The relations, in the order written.
@@ -408,4 +436,15 @@ pub struct RoleOptions {
     pub connection_limit: Option<i32>,
     /// Until when the password is good, as it was written.
     pub valid_until: Option<String>,
+    /// The resource queue that its statements belong to; `Some(None)` is `NONE`.
+    pub resource_queue: Option<Option<String>>,
+}
+
+/// One attribute of a resource queue, as text: the catalog knows what it may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueOption {
+    /// The attribute in lower case; an old spelling (`ACTIVE THRESHOLD`) by its new name.
+    pub name: String,
+    /// The value without quotes; `None` takes the attribute away (`WITHOUT`).
+    pub value: Option<String>,
 }

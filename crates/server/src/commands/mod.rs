@@ -3,6 +3,7 @@
 mod cursor;
 mod ddl;
 mod names;
+mod queues;
 mod roles;
 mod settings;
 mod text;
@@ -82,6 +83,12 @@ impl Session {
             } => self.alter_role_set(name, setting, value.as_deref()),
             Statement::RenameRole { name, new_name } => self.rename_role(name, new_name),
             Statement::DropRole { names, if_exists } => self.drop_roles(names, *if_exists),
+            Statement::CreateResourceQueue { name, options } => self.create_queue(name, options),
+            Statement::AlterResourceQueue { name, options } => self.alter_queue(name, options),
+            Statement::DropResourceQueue { name, if_exists } => self.drop_queue(name, *if_exists),
+            Statement::CommentOnResourceQueue { name, comment } => {
+                self.comment_on_queue(name, comment.as_deref())
+            }
             Statement::Plan(_)
             | Statement::Explain(_)
             | Statement::Copy(_)

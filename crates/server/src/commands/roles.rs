@@ -32,6 +32,7 @@ impl Session {
         role.connection_limit = options.connection_limit.unwrap_or(role.connection_limit);
         role.password = stored_password(options)?.flatten();
         role.valid_until = stored_validity(options)?.flatten();
+        role.resource_queue = self.queue_of(options)?.unwrap_or(role.resource_queue);
         self.change(Change::CreateRole(role))?;
         Ok(Answer::Done(TAG.to_owned()))
     }
@@ -55,6 +56,7 @@ impl Session {
             connection_limit: options.connection_limit,
             password: stored_password(options)?,
             valid_until: stored_validity(options)?,
+            resource_queue: self.queue_of(options)?,
         };
         self.change(Change::AlterRole {
             name: name.to_owned(),
@@ -131,6 +133,11 @@ impl Session {
         {
             return Err(Error::permission(
                 "must be superuser to change the superuser, replication or bypassrls attribute",
+            ));
+        }
+        if options.resource_queue.is_some() {
+            return Err(Error::permission(
+                "must be superuser to change a role's resource queue",
             ));
         }
         let snapshot = self.snapshot();

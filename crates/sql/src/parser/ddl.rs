@@ -1,4 +1,5 @@
-//! `CREATE`, `ALTER` and `DROP`: views, schemas, tables. Roles have a file of their own.
+//! `CREATE`, `ALTER` and `DROP`: views, schemas, tables. Roles and resource
+//! queues have files of their own.
 
 use datafusion_sql::parser::Statement as DfStatement;
 use sqlparser::tokenizer::Token;
@@ -11,6 +12,9 @@ impl StatementParser<'_> {
     pub(super) fn create(&mut self) -> Result<Statement, ParseError> {
         if self.at_role("CREATE") {
             return self.create_role();
+        }
+        if self.at_queue("CREATE") {
+            return self.create_queue();
         }
         if self.ahead(&["CREATE", "SCHEMA"]) {
             return self.create_schema();
@@ -29,6 +33,8 @@ impl StatementParser<'_> {
     pub(super) fn alter(&mut self) -> Result<Statement, ParseError> {
         if self.at_role("ALTER") {
             self.alter_role()
+        } else if self.at_queue("ALTER") {
+            self.alter_queue()
         } else {
             self.plan().map(Statement::Plan)
         }
@@ -37,6 +43,9 @@ impl StatementParser<'_> {
     pub(super) fn drop_statement(&mut self) -> Result<Statement, ParseError> {
         if self.at_role("DROP") {
             return self.drop_role();
+        }
+        if self.at_queue("DROP") {
+            return self.drop_queue();
         }
         let kinds: [(&[&str], DropKind); 5] = [
             (&["DROP", "TABLE"], DropKind::Table),

@@ -9,6 +9,7 @@ mod cursor;
 mod ddl;
 mod explain;
 mod prepared;
+mod queue;
 mod role;
 mod setting;
 mod tokens;
@@ -32,7 +33,7 @@ use tokens::StatementParser;
 /// error: the parser underneath knows many words of other systems.
 const PLANNED: &[&str] = &[
     "SELECT", "WITH", "VALUES", "INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE", "DESCRIBE",
-    "DESC", "ANALYZE", "VACUUM", "COMMENT", "GRANT", "REVOKE", "CALL", "LISTEN", "NOTIFY",
+    "DESC", "ANALYZE", "VACUUM", "GRANT", "REVOKE", "CALL", "LISTEN", "NOTIFY",
 ];
 
 /// Statements that may be prepared: what returns rows or changes them.
@@ -101,6 +102,7 @@ impl StatementParser<'_> {
             "FETCH" | "MOVE" => self.fetch(),
             "CLOSE" => self.close(),
             "UNLISTEN" => self.unlisten(),
+            "COMMENT" => self.comment(),
             verb if PLANNED.contains(&verb) => self.plan().map(Statement::Plan),
             _ => self.unexpected("an SQL statement"),
         }

@@ -88,6 +88,9 @@ impl StatementParser<'_> {
             self.expect(&["UNTIL"])?;
             let until = self.string()?;
             options.valid_until.replace(until).is_none()
+        } else if self.ahead(&["RESOURCE", "QUEUE"]) {
+            let queue = self.role_queue()?;
+            options.resource_queue.replace(queue).is_none()
         } else {
             return self.unknown_role_option();
         };

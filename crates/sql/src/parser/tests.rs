@@ -168,7 +168,7 @@ fn settings() {
 fn roles() {
     let none = "login: None, superuser: None, create_db: None, create_role: None, inherit: None, \
                 replication: None, bypass_rls: None, password: None, connection_limit: None, \
-                valid_until: None";
+                valid_until: None, resource_queue: None";
     for (text, options) in [
         ("create role r", none.to_owned()),
         (
