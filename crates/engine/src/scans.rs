@@ -36,7 +36,7 @@ use slices::SliceSize;
 
 /// Compressed bytes that the reader of a plain scan should hold at most. Smaller slices read the
 /// dictionaries of a row group more often.
-const SLICE_BYTES: u64 = 8 * 1024 * 1024;
+const SLICE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Reads a plain scan with one task and little memory.
 #[derive(Debug)]
