@@ -1,6 +1,6 @@
 //! Whatever text a client sends, parsing it ends with statements or an error.
 //!
-//! `cargo +nightly fuzz run parse` in the workspace's root; seeds are in `seeds/parse`.
+//! How to run it is in CONTRIBUTING.md; seeds are in `seeds/parse`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

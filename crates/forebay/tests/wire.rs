@@ -153,6 +153,39 @@ async fn startup_refusals_carry_postgresqls_sqlstates() {
     server.stop();
 }
 
+/// Before it has logged in, a client may send its password and nothing else, in a sound message.
+#[tokio::test]
+async fn malformed_passwords_end_the_connection() {
+    let (server, at_rest) = server(&[]).await;
+    let mut raw = Raw::log_in(&server);
+    raw.query("CREATE ROLE ann LOGIN PASSWORD 'secret'");
+    drop(raw);
+    for (kind, body) in [
+        ('p', &b"SCRAM-SHA-256\0\x7f\xff\xff\xffn,,n=,r=x"[..]),
+        ('p', b"SCRAM-SHA-256\0\xff\xff\xff\xf0n,,n=,r=x"),
+        ('p', b"SCRAM-SHA-256\0\0\0\0\x01n,,n=,r=x"),
+        ('p', b"SCRAM-SHA-256\0\xff\xff\xff\xff"),
+        ('p', b"SCRAM-SHA-256-PLUS\0\0\0\0\x09n,,n=,r=x"),
+        ('p', b"SCRAM-SHA-256\0\0"),
+        ('p', b"secret\0"),
+        ('p', b""),
+        ('Q', b"SELECT 1\0"),
+        ('P', b"s\0SELECT $1\0\0\x7f"),
+        ('B', b"\0"),
+    ] {
+        let mut raw = Raw::connect(&server);
+        raw.send(&raw::startup("ann"));
+        assert_eq!(kinds(&raw.until('R')), "R");
+        raw.try_send(&raw::message(kind, body));
+        let answer = raw.until_closed();
+        assert_eq!(sqlstate(&answer), "08P01", "{kind} {body:?}");
+        assert_eq!(answer[0].field('S').as_deref(), Some("FATAL"));
+    }
+    all_given_back(&server, at_rest).await;
+    assert_no_panic(&server);
+    server.stop();
+}
+
 #[tokio::test]
 async fn huge_lengths_are_refused_before_the_body() {
     let (server, at_rest) = server(&[]).await;

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::{Buf, BytesMut};
 use pgwire::error::PgWireError;
+use pgwire::messages::startup::{PasswordMessageFamily, SASLInitialResponse};
 use pgwire::messages::{
     DecodeContext, PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion,
     SslNegotiationMetaMessage,
@@ -114,6 +115,10 @@ impl Codec {
     fn decode_frame(&self, frame: BytesMut) -> Result<Option<Incoming>, PgWireError> {
         let kind = frame[0];
         let checked = match self.phase {
+            // Nobody who has not logged in has anything else to say.
+            Phase::Authentication if kind != PASSWORD_KIND => {
+                return Err(PgWireError::InvalidMessageType(kind));
+            }
             Phase::Session if !FRONTEND_KINDS.contains(&kind) => {
                 return Err(PgWireError::InvalidMessageType(kind));
             }
@@ -145,6 +150,21 @@ impl Codec {
         }
     }
 }
+
+/// Takes a password message for the first one of a SASL exchange.
+pub(crate) fn sasl_initial_response(
+    message: PasswordMessageFamily,
+) -> Result<SASLInitialResponse, BadForm> {
+    if let PasswordMessageFamily::Raw(body) = &message {
+        form::check_sasl_initial_response(body)?;
+    }
+    message
+        .into_sasl_initial_response()
+        .map_err(|_| form::invalid())
+}
+
+/// Type of passwords, in whatever form.
+const PASSWORD_KIND: u8 = b'p';
 
 /// Types of the messages that a client may send.
 const FRONTEND_KINDS: &[u8] = b"BCDEFHPQSXcdfp";

@@ -60,6 +60,17 @@ pub(crate) fn check(kind: u8, body: &[u8]) -> Result<(), BadForm> {
     body.end()
 }
 
+/// Checks the first message of a SASL exchange: a mechanism's name, and data that fill the rest.
+pub(crate) fn check_sasl_initial_response(body: &[u8]) -> Result<(), BadForm> {
+    let mut body = Body(body);
+    body.text()?;
+    match body.int()? {
+        -1 => {}
+        length => body.skip(usize::try_from(length).map_err(|_| invalid())?)?,
+    }
+    body.end()
+}
+
 fn check_bind(body: &mut Body<'_>) -> Result<(), BadForm> {
     body.text()?;
     body.text()?;
@@ -178,6 +189,24 @@ mod tests {
         for (kind, body, expected) in cases {
             let found = check(kind, body).err().map(|e| e.sqlstate);
             assert_eq!(found, expected, "{} {body:?}", char::from(kind));
+        }
+    }
+
+    #[test]
+    fn a_sasl_exchange_begins_with_what_fits() {
+        for (body, sound) in [
+            (&b"SCRAM-SHA-256\0\0\0\0\x03n,,"[..], true),
+            (b"SCRAM-SHA-256\0\xff\xff\xff\xff", true),
+            (b"SCRAM-SHA-256\0\0\0\0\x04n,,", false),
+            (b"SCRAM-SHA-256\0\0\0\0\x02n,,", false),
+            (b"SCRAM-SHA-256\0\x7f\xff\xff\xffn,,", false),
+            (b"SCRAM-SHA-256\0\xff\xff\xff\xf0n,,", false),
+            (b"SCRAM-SHA-256\0\0\0", false),
+            (b"SCRAM-SHA-256", false),
+            (b"", false),
+        ] {
+            let found = check_sasl_initial_response(body);
+            assert_eq!(found.is_ok(), sound, "{body:?}");
         }
     }
 

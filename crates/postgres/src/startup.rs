@@ -13,6 +13,7 @@ use pgwire::messages::startup::{
 };
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage, SslNegotiationMetaMessage};
 
+use crate::codec::sasl_initial_response;
 use crate::connection::protocol_error;
 use crate::scram::{self, Binding, Exchange, ScramError};
 use crate::wire::{Gone, Incoming, Phase, Wire};
@@ -215,16 +216,17 @@ async fn exchange(wire: &mut Wire, secret: ScramSecret) -> Result<(), Failure> {
     let mechanisms = scram::mechanisms(end_point.is_some());
     let names = mechanisms.iter().map(|m| (*m).to_owned());
     send(wire, Authentication::SASL(names.collect())).await?;
-    let malformed = |_| ScramError::Malformed;
     let first = password_message(wire).await?;
-    let first = first.into_sasl_initial_response().map_err(malformed)?;
+    let first = sasl_initial_response(first).map_err(|_| ScramError::Malformed)?;
     let nonce = BASE64_STANDARD.encode(rand::random::<[u8; 18]>());
     let binding = Binding::chosen(&first.auth_method, end_point)?;
     let exchange = Exchange::start(secret, binding, &first.data.unwrap_or_default(), &nonce)?;
     let server_first = exchange.server_first().to_owned();
     send(wire, Authentication::SASLContinue(server_first.into())).await?;
     let last = password_message(wire).await?;
-    let last = last.into_sasl_response().map_err(malformed)?;
+    let last = last
+        .into_sasl_response()
+        .map_err(|_| ScramError::Malformed)?;
     let server_final = exchange.finish(&last.data)?;
     send(wire, Authentication::SASLFinal(server_final.into())).await?;
     Ok(())
