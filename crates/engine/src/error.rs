@@ -450,7 +450,24 @@ fn from_plan(text: &str) -> EngineError {
             format!("cross-database references are not implemented: \"{catalog}\""),
         );
     }
+    if let Some(error) = not_boolean(&line) {
+        return error;
+    }
     EngineError::new(plan_sqlstate(&line), line)
+}
+
+/// A condition that is no truth value: DataFusion gives Arrow's name of its type.
+fn not_boolean(line: &str) -> Option<EngineError> {
+    let (of, data_type) = if line.contains("non-boolean predicate") {
+        ("WHERE", line.rsplit_once(" returning ")?.1)
+    } else if line.contains("'NOT' requires a boolean expression") {
+        ("NOT", line.rsplit_once("got ")?.1)
+    } else {
+        return None;
+    };
+    let name = postgres_type_name(data_type.trim());
+    let message = format!("argument of {of} must be type boolean, not type {name}");
+    Some(EngineError::new("42804", message))
 }
 
 fn plan_sqlstate(line: &str) -> &'static str {
@@ -498,6 +515,9 @@ fn from_execution(text: &str) -> EngineError {
     let line = first_line(text);
     if line.contains("Divide by zero") || line.contains("divide by zero") {
         return EngineError::new("22012", "division by zero");
+    }
+    if line.contains("too large to store in a Decimal") {
+        return EngineError::new("22003", "numeric field overflow").with_detail(line);
     }
     if line.contains("verflow") {
         return EngineError::new("22003", "value out of range").with_detail(line);

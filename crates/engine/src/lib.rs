@@ -11,7 +11,6 @@
 //! - a planning state is borrowed for the length of one planning and never cloned per statement;
 //! - a physical plan is run at most once ([`Engine::launch`] takes it by value).
 
-mod arithmetic;
 mod catalogs;
 mod config;
 mod error;
@@ -27,6 +26,7 @@ mod states;
 mod subqueries;
 mod system;
 mod tables;
+mod types;
 mod vantage;
 mod yielding;
 
@@ -38,6 +38,7 @@ pub use notices::{Notice, Notices};
 pub use parameters::ParameterTypes;
 pub use plan::{Launch, LogicalStatement, Next, Plan, ResultStream};
 pub use system::{Backend, BackendControl, CursorRow, PreparedRow, SettingRow};
+pub use types::{texts_of, value_of_text};
 pub use vantage::{SessionFacts, Vantage};
 
 use std::sync::Arc;
@@ -47,6 +48,10 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use runtime::QueryRuntime;
 use states::PlanningStates;
 use tables::TableProviders;
+
+/// The key of a result column's metadata under which a type's name stands that Arrow has not:
+/// `varchar`, `json` or `jsonb`.
+pub const PG_TYPE: &str = "pg.type";
 
 /// The name of the one database that Forebay serves; other accepted names lead to it.
 pub const DATABASE: &str = "forebay";

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::parser::Statement;
@@ -153,6 +153,10 @@ fn sql_type(data_type: &DataType) -> Option<SqlType> {
             SqlType::Timestamp(None, TimezoneInfo::WithTimeZone)
         }
         DataType::Binary => SqlType::Bytea,
+        DataType::Interval(IntervalUnit::MonthDayNano) => SqlType::Interval {
+            fields: None,
+            precision: None,
+        },
         _ => return None,
     })
 }

@@ -20,7 +20,7 @@ use crate::explain::{self, ExplainOptions};
 use crate::parameters::{self, ParameterTypes};
 use crate::runtime::{AbortOnDrop, caught};
 use crate::states::PlanningState;
-use crate::{Engine, EngineError, SessionFacts, Vantage, rewrite, system};
+use crate::{Engine, EngineError, SessionFacts, Vantage, rewrite, system, types};
 
 /// Batches that may wait between the query runtime and the one who reads them. A reader that
 /// stops reading stops the plan after this many.
@@ -173,11 +173,12 @@ impl Engine {
     ) -> Result<LogicalStatement, EngineError> {
         let statement = parameters::with_declared_types(statement, declared);
         let names = rewrite::column_names(&statement);
-        let statement = rewrite::for_datafusion(statement)?;
+        let statement = rewrite::for_datafusion(statement, vantage.time_zone())?;
         let state = self.borrow_state(vantage);
         let plan = state.statement_to_plan(statement).await?;
         let plan = system::printed(plan, &*state)?;
         refuse_ddl(&plan)?;
+        let plan = types::in_session_zone(types::resolved(plan)?, vantage.time_zone())?;
         let parameters = ParameterTypes::of(&plan, declared)?;
         let schema = match &plan {
             LogicalPlan::Dml(_) | LogicalPlan::Copy(_) => Arc::new(Schema::empty()),
@@ -209,11 +210,11 @@ impl Engine {
         vantage: &Vantage,
         view: &ViewDefinition,
     ) -> Result<LogicalPlan, EngineError> {
-        let statement = parse_one(&view.query)?;
+        let statement = parse_view(&view.query)?;
         let names = rewrite::column_names(&statement);
-        let statement = rewrite::for_datafusion(statement)?;
+        let statement = rewrite::for_datafusion(statement, vantage.time_zone())?;
         let state = self.borrow_state(vantage);
-        let plan = state.statement_to_plan(statement).await?;
+        let plan = types::resolved(state.statement_to_plan(statement).await?)?;
         rename(plan, &names, &view.columns)
     }
 
@@ -383,6 +384,12 @@ fn numbered(expressions: &[String]) -> String {
 /// Parses a text of our own or from the catalog.
 pub(crate) fn parse_one(text: &str) -> Result<Statement, EngineError> {
     let parser = DFParserBuilder::new(text).with_dialect(&PostgreSqlDialect {});
+    Ok(parser.build()?.parse_statement()?)
+}
+
+/// Parses a view's query, as it was written.
+fn parse_view(text: &str) -> Result<Statement, EngineError> {
+    let parser = DFParserBuilder::new(rewrite::tokens(text)?).with_dialect(&PostgreSqlDialect {});
     Ok(parser.build()?.parse_statement()?)
 }
 

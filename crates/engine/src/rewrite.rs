@@ -1,6 +1,8 @@
 //! PostgreSQL's ways of writing, in DataFusion's words.
 
 mod absent;
+mod casts;
+mod literals;
 mod names;
 mod syntax;
 
@@ -12,9 +14,11 @@ use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
     ObjectName, Query, SelectItem, SetExpr, Statement as SqlStatement,
 };
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use datafusion_pg_catalog::sql::rules::{
-    AliasDuplicatedProjectionRewrite, FixArrayLiteral, RewriteArrayAnyAllOperation,
-    RewritePgCatalogOperator, SqlStatementRewriteRule, StripCallableQualifier, StripCollate,
+    AliasDuplicatedProjectionRewrite, RewriteArrayAnyAllOperation, RewritePgCatalogOperator,
+    SqlStatementRewriteRule, StripCallableQualifier, StripCollate,
 };
 
 use crate::EngineError;
@@ -25,17 +29,16 @@ static RULES: LazyLock<Vec<Box<dyn SqlStatementRewriteRule>>> = LazyLock::new(||
         Box::new(AliasDuplicatedProjectionRewrite),
         Box::new(RewriteArrayAnyAllOperation),
         Box::new(StripCallableQualifier),
-        Box::new(FixArrayLiteral),
         Box::new(StripCollate),
         Box::new(RewritePgCatalogOperator),
     ]
 });
 
-/// Rewrites `statement` so that DataFusion understands it.
+/// Rewrites `statement` so that DataFusion understands it. `zone` is the session's time zone.
 ///
 /// # Errors
 /// For what DataFusion would answer wrongly.
-pub(crate) fn for_datafusion(statement: Statement) -> Result<Statement, EngineError> {
+pub(crate) fn for_datafusion(statement: Statement, zone: &str) -> Result<Statement, EngineError> {
     let Statement::Statement(inner) = statement else {
         return Ok(statement);
     };
@@ -48,7 +51,38 @@ pub(crate) fn for_datafusion(statement: Statement) -> Result<Statement, EngineEr
         tell_apart_equal_columns(query);
     }
     syntax::array_subqueries(&mut rewritten);
+    literals::type_literals(&mut rewritten);
+    casts::tag(&mut rewritten);
+    casts::rewrite(&mut rewritten, zone);
     Ok(Statement::Statement(Box::new(rewritten)))
+}
+
+/// The tokens of a text that was accepted before (a view's query), with texts on successive lines
+/// joined into one.
+///
+/// # Errors
+/// When the text has no tokens that PostgreSQL knows.
+pub(crate) fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, EngineError> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text)
+        .tokenize_with_location()
+        .map_err(|e| EngineError::new("42601", e.to_string()))?;
+    let mut joined: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        let is_space = |t: &&mut TokenWithSpan| matches!(t.token, Token::Whitespace(_));
+        let before = joined.iter_mut().rev().find(|t| !is_space(t));
+        match (&token.token, before.map(|t| &mut t.token)) {
+            (
+                Token::SingleQuotedString(more),
+                Some(
+                    Token::SingleQuotedString(text)
+                    | Token::EscapedStringLiteral(text)
+                    | Token::UnicodeStringLiteral(text),
+                ),
+            ) => text.push_str(more),
+            _ => joined.push(token),
+        }
+    }
+    Ok(joined)
 }
 
 /// `SELECT 1, 1` has two columns of one name, which DataFusion refuses. They get names of their
@@ -230,7 +264,7 @@ mod tests {
     fn naming_a_system_table_changes_nothing_else() {
         let refused = |sql: &str| {
             let statement = DFParser::parse_sql(sql).unwrap().pop_front().unwrap();
-            for_datafusion(statement).err().map(|e| e.sqlstate)
+            for_datafusion(statement, "UTC").err().map(|e| e.sqlstate)
         };
         assert_eq!(refused("SELECT 1 EXCEPT ALL SELECT 2"), Some("0A000"));
         assert_eq!(

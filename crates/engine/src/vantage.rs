@@ -137,6 +137,12 @@ impl Vantage {
         }
     }
 
+    /// The session's time zone.
+    pub(crate) fn time_zone(&self) -> &str {
+        let zone = &self.config.options().execution.time_zone;
+        zone.as_deref().unwrap_or("UTC")
+    }
+
     /// The facts that this vantage was made from.
     #[must_use]
     pub fn facts(&self) -> &SessionFacts {

@@ -40,16 +40,20 @@ macro_rules! files {
 
 files! {
     aggregates
+    casts
     catalog
     copy
     cursors
+    datetimes
     errors
     explain
     expressions
     external_tables
     functions
     joins
+    literals
     nulls
+    numbers
     prepared
     roles
     select

@@ -1,6 +1,6 @@
 //! `COPY … TO STDOUT` in text and CSV.
 
-use arrow_pg::encoder::{Encoder, encode_value};
+use arrow_pg::encoder::Encoder;
 use bytes::{BufMut, BytesMut};
 use datafusion::arrow::array::Array;
 use datafusion::arrow::record_batch::RecordBatch;
@@ -12,10 +12,10 @@ use pgwire::messages::copy::{CopyDone, CopyOutResponse};
 use pgwire::types::ToSqlText;
 use postgres_types::{IsNull, ToSql};
 
+use crate::cell;
 use crate::connection::{Connection, Failure};
 use crate::encode::{RowEncoder, flush_if_full};
 use crate::text_form;
-use crate::types::value_error;
 
 impl Connection {
     /// Sends everything; gives the command tag.
@@ -73,7 +73,7 @@ impl LineWriter<'_> {
             if column.is_null(row) {
                 self.null();
             } else {
-                encode_value(self, column, row, field, info).map_err(value_error)?;
+                cell::encode(self, column, row, field, info)?;
             }
         }
         Ok(())

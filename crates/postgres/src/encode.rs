@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use arrow_pg::datatypes::field_into_pg_type;
-use arrow_pg::encoder::{Encoder, encode_value};
+use arrow_pg::encoder::Encoder;
 use bytes::{BufMut, BytesMut};
 use datafusion::arrow::array::Array;
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
-use forebay_server::{Error, Rows, Session};
+use forebay_server::{Error, PG_TYPE, Rows, Session};
 use pgwire::api::Type;
 use pgwire::api::portal::Format;
 use pgwire::api::results::{FieldFormat, FieldInfo};
@@ -17,6 +17,7 @@ use pgwire::messages::data::RowDescription;
 use pgwire::types::ToSqlText;
 use postgres_types::{IsNull, ToSql};
 
+use crate::cell;
 use crate::connection::{Connection, Failure, format_options};
 use crate::text_form;
 use crate::types::value_error;
@@ -66,9 +67,13 @@ impl RowEncoder {
         let mut fields = Vec::with_capacity(schema.fields().len());
         for (i, field) in schema.fields().iter().enumerate() {
             // A column of nothing but untyped NULLs is text, as in PostgreSQL.
-            let pg_type = match field_into_pg_type(field).map_err(value_error)? {
-                Type::UNKNOWN => Type::TEXT,
-                other => other,
+            let named = field.metadata().get(PG_TYPE).map(String::as_str);
+            let pg_type = match (named, pg_type(field)?) {
+                (Some("varchar"), _) => Type::VARCHAR,
+                (Some("json"), _) => Type::JSON,
+                (Some("jsonb"), _) => Type::JSONB,
+                (_, Type::UNKNOWN) => Type::TEXT,
+                (_, other) => other,
             };
             let info = FieldInfo::new(
                 field.name().clone(),
@@ -115,9 +120,9 @@ impl RowEncoder {
                 writer.buffer.put_i32(-1);
                 continue;
             }
-            if let Err(error) = encode_value(&mut writer, column, row, field, info) {
+            if let Err(error) = cell::encode(&mut writer, column, row, field, info) {
                 writer.buffer.truncate(start);
-                return Err(value_error(error));
+                return Err(error);
             }
         }
         let length = buffer.len() - start - 1;
@@ -127,6 +132,14 @@ impl RowEncoder {
         }
         patch_length(buffer, start + 1, length);
         Ok(())
+    }
+}
+
+/// The client's type of a column. An array of arrays is an array of what is in the innermost.
+fn pg_type(field: &FieldRef) -> Result<Type, Error> {
+    match field.data_type() {
+        DataType::List(inner) if matches!(inner.data_type(), DataType::List(_)) => pg_type(inner),
+        _ => field_into_pg_type(field).map_err(value_error),
     }
 }
 

@@ -91,7 +91,8 @@ impl Connection {
             .into());
         }
         let declared = declared_types(prepared.client_types());
-        let values = bound_values(&bind, prepared.parameters(), &declared)?;
+        let zone = self.session.show("timezone").unwrap_or("UTC");
+        let values = bound_values(&bind, prepared.parameters(), &declared, zone)?;
         let bytes = bind.parameters.iter().flatten().map(|p| p.len() as u64);
         let bytes = bytes.sum::<u64>() + (values.len() * size_of::<ScalarValue>()) as u64;
         let portal = bind.portal_name.as_deref().unwrap_or_default();

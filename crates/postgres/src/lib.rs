@@ -15,6 +15,7 @@
 //! memory; while a statement runs, the socket is watched, so a client that goes away takes its
 //! statement with it.
 
+mod cell;
 mod codec;
 mod connection;
 mod copy;

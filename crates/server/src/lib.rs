@@ -38,7 +38,7 @@ mod way;
 pub use bound::{Executed, PortalDescription};
 pub use copy::{CopyFormat, CopyOut};
 pub use error::{Error, Result, Severity};
-pub use forebay_engine::{Notice, Notices};
+pub use forebay_engine::{Notice, Notices, PG_TYPE, texts_of, value_of_text};
 pub use forebay_sql::{Parsed, Statement};
 pub use interrupt::Interrupt;
 pub use login::{LoginRequest, PasswordCheck};

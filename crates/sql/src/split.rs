@@ -96,6 +96,7 @@ impl<'a> Splitter<'a> {
         let end = code_end.advance(self.text, tokens[last.unwrap_or(last_code)].span.end);
         self.cursor = end;
         let terminator = semicolon.map(|t| end.advance(self.text, t.span.start));
+        let tokens = self.joined(tokens, start)?;
         self.pieces.push(Piece {
             tokens: expand_table(tokens),
             start,
@@ -104,6 +105,43 @@ impl<'a> Splitter<'a> {
             terminator,
         });
         Ok(())
+    }
+
+    /// Joins texts on successive lines into one; on one line, a text behind a text is an error.
+    /// (Not among options, where a value follows its name: `OPTIONS ('format.delimiter' ';')`.)
+    fn joined(
+        &self,
+        tokens: Vec<TokenWithSpan>,
+        start: Mark,
+    ) -> Result<Vec<TokenWithSpan>, ParseError> {
+        let options = |t: &TokenWithSpan| keyword(&t.token) == Keyword::OPTIONS;
+        if tokens.iter().any(options) {
+            return Ok(tokens);
+        }
+        let mut joined: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+        for token in tokens {
+            let code = joined.iter().rposition(|t| is_code(&t.token));
+            let before = code.filter(|at| text_of(&mut joined[*at].token).is_some());
+            let Token::SingleQuotedString(more) = &token.token else {
+                joined.push(token);
+                continue;
+            };
+            let Some(at) = before else {
+                joined.push(token);
+                continue;
+            };
+            if !joined[at + 1..].iter().any(|t| ends_line(&t.token)) {
+                let mark = start.advance(self.text, token.span.start);
+                let end = mark.advance(self.text, token.span.end);
+                let near = shorten(&self.text[mark.byte..end.byte]);
+                let message = format!("syntax error at or near \"{near}\"");
+                return Err(ParseError::new(SYNTAX_ERROR, message).at(mark.position()));
+            }
+            if let Some(text) = text_of(&mut joined[at].token) {
+                text.push_str(more);
+            }
+        }
+        Ok(joined)
     }
 
     fn check_placeholder(&self, name: &str, token: &TokenWithSpan) -> Result<(), ParseError> {
@@ -121,6 +159,24 @@ impl<'a> Splitter<'a> {
             }
         }
     }
+}
+
+/// The text of a literal that more text may follow.
+fn text_of(token: &mut Token) -> Option<&mut String> {
+    match token {
+        Token::SingleQuotedString(text)
+        | Token::EscapedStringLiteral(text)
+        | Token::UnicodeStringLiteral(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// Whether white space goes on to another line.
+fn ends_line(token: &Token) -> bool {
+    matches!(
+        token,
+        Token::Whitespace(Whitespace::Newline | Whitespace::SingleLineComment { .. })
+    )
 }
 
 /// The beginning of a text that an error message can carry.

@@ -232,7 +232,7 @@ fn rename(function: &mut Function) {
 }
 
 /// `1.5e3` is `1500`: with an exponent DataFusion takes a number for a decimal of that scale.
-fn written_out(number: &str) -> Option<String> {
+pub(super) fn written_out(number: &str) -> Option<String> {
     let (mantissa, exponent) = number.split_once(['e', 'E'])?;
     let exponent: i32 = exponent.parse().ok()?;
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -304,6 +304,17 @@ fn order_of(query: &mut Query, column: &Expr) -> Vec<OrderByExpr> {
         }
     }
     order
+}
+
+/// A call with these arguments.
+pub(super) fn call_with(name: &str, arguments: impl IntoIterator<Item = Expr>) -> Expr {
+    let argument = |expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr));
+    let list = FunctionArgumentList {
+        duplicate_treatment: None,
+        args: arguments.into_iter().map(argument).collect(),
+        clauses: Vec::new(),
+    };
+    call(name, FunctionArguments::List(list))
 }
 
 fn array_agg(column: Expr, order_by: Vec<OrderByExpr>) -> Expr {

@@ -249,7 +249,6 @@ impl System {
         context.add_analyzer_rule(Arc::new(OneRowOfQuery {
             only_element: context.udf("one_of_query")?,
         }));
-        context.add_analyzer_rule(Arc::new(crate::arithmetic::CheckedIntegers));
-        Ok(context.state())
+        crate::types::install(context.state())
     }
 }
