@@ -10,8 +10,8 @@ use std::time::SystemTime;
 use crate::guards::{Charge, Locks, OwnerGuard, Slot};
 use crate::sync::Mutex;
 use crate::{
-    Core, Cost, Demand, Effects, Limits, LockRequest, LockView, Outcome, Owner, QueueId, QueueView,
-    Refusal, Ticket, WaiterView,
+    Core, Cost, Demand, Effects, Limits, LockRequest, LockTotals, LockView, Outcome, Owner,
+    QueueId, QueueView, Refusal, Ticket, WaiterView,
 };
 
 /// Why a statement may not go on.
@@ -243,6 +243,12 @@ impl Admission {
         self.0.look(Core::queues)
     }
 
+    /// What happened with relation locks since the start.
+    #[must_use]
+    pub fn lock_totals(&self) -> LockTotals {
+        self.0.look(Core::lock_totals)
+    }
+
     /// Every relation lock, held or wanted.
     #[must_use]
     pub fn locks(&self) -> Vec<LockView> {
@@ -262,7 +268,7 @@ impl Admission {
                     .filter(|h| h.charged != Demand::default())
                     .count(),
                 owners: core.owner_count(),
-                waiters: core.waiters().len(),
+                waiters: core.waiter_count(),
             }
         })
     }
@@ -376,14 +382,18 @@ impl Future for Wait<'_> {
             .get_mut(&self.ticket)
             .expect("polled after its end");
         let Some(decision) = pending.decision.take() else {
-            match &mut pending.waker {
-                Some(waker) => waker.clone_from(context.waker()),
-                none => *none = Some(context.waker().clone()),
+            let known = pending.waker.as_ref();
+            if !known.is_some_and(|waker| waker.will_wake(context.waker())) {
+                let stale = pending.waker.replace(context.waker().clone());
+                drop(state);
+                // Dropping a waker may drop a task, and with it guards that need the lock.
+                drop(stale);
             }
             return Poll::Pending;
         };
-        state.waits.remove(&self.ticket);
+        let pending = state.waits.remove(&self.ticket);
         drop(state);
+        drop(pending);
         self.claim = None;
         Poll::Ready(decision)
     }
@@ -397,9 +407,9 @@ impl Drop for Wait<'_> {
         };
         let mut state = self.front.0.lock();
         let state_ref = &mut *state;
-        let pending = state_ref.waits.remove(&self.ticket);
+        let mut pending = state_ref.waits.remove(&self.ticket);
         let (core, effects) = (&mut state_ref.core, &mut state_ref.effects);
-        match pending.and_then(|pending| pending.decision) {
+        match pending.as_mut().and_then(|pending| pending.decision.take()) {
             None => {
                 core.cancel(self.ticket, effects);
             }
@@ -408,6 +418,7 @@ impl Drop for Wait<'_> {
         }
         let wakers = state_ref.deliver();
         drop(state);
+        drop(pending);
         wakers.into_iter().for_each(Waker::wake);
     }
 }
@@ -425,3 +436,6 @@ impl Claim {
         }
     }
 }
+
+#[cfg(all(test, not(shuttle)))]
+mod tests;

@@ -13,8 +13,8 @@ mod sync;
 mod units;
 
 pub use crate::core::{
-    Core, Effect, Effects, Holding, LockView, Outcome, QueueView, Reason, Refusal, Totals,
-    WaiterView,
+    Core, Effect, Effects, Holding, LockTotals, LockView, Outcome, QueueView, Reason, Refusal,
+    Totals, WaiterView,
 };
 pub use front::{Admission, AdmissionError, Held};
 pub use guards::{Charge, Locks, OwnerGuard, Slot};

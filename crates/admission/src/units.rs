@@ -15,7 +15,7 @@ pub struct QueueId(pub u32);
 pub struct RelationId(pub u32);
 
 /// A wait. Tickets count up: the lower one has come first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Ticket(pub u64);
 
 /// A plan's cost in PostgreSQL's unit: 1.0 is one sequential page of 8 KiB.
@@ -99,17 +99,18 @@ impl Demand {
 /// The limits of a resource queue; `None` is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Limits {
-    /// `ACTIVE_STATEMENTS`: slots.
+    /// `ACTIVE_STATEMENTS`: slots; at least one.
     pub active_statements: Option<u32>,
     /// `MAX_COST`: the sum of the costs of the statements that run.
     pub max_cost: Option<Cost>,
     /// `COST_OVERCOMMIT`: a statement above `MAX_COST` runs when it is alone, instead of never.
     pub cost_overcommit: bool,
-    /// `MIN_COST`: statements below it need nothing of the queue.
+    /// `MIN_COST`: statements below it need nothing of the queue, and do not ask.
     pub min_cost: Cost,
     /// `MEMORY_LIMIT`: the sum of the memory of the statements that run, in bytes.
     pub memory_limit_bytes: Option<u64>,
-    /// `MAX_QUEUED`: how many may wait for their first admission.
+    /// `MAX_QUEUED`: with so many waiting, new requests are refused. A statement that steps aside is
+    /// never refused, and counts.
     pub max_queued: Option<u32>,
 }
 

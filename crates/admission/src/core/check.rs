@@ -44,6 +44,8 @@ impl Core {
                 assert_eq!(self.waits[&ticket].owner, *owner);
             }
         }
+        let passing = self.waits.values().filter(|wait| wait.passes_others());
+        assert_eq!(passing.count(), self.passing);
         for (ticket, wait) in &self.waits {
             assert_eq!(self.parties[&wait.owner].wait, Some(*ticket));
             match &wait.want {
@@ -76,8 +78,12 @@ impl Core {
         assert_eq!(overcommitted, queue.overcommitted);
         assert_eq!(waiting, queue.waiting_holders);
         for ticket in &queue.waiters {
-            assert!(self.waits.contains_key(ticket), "a wait that is over");
+            let Want::Slot { demand, .. } = &self.waits[ticket].want else {
+                panic!("a queue has a wait for locks");
+            };
+            assert_eq!(demand.is_some(), queue.demanding.contains(ticket));
         }
+        assert!(queue.demanding.is_subset(&queue.waiters));
     }
 
     /// As [`Core::check`], and that nobody waits who could be granted: no wake-up is lost.
@@ -100,6 +106,12 @@ impl Core {
             };
             assert!(!grantable, "{:?} waits and could go on", wait.owner);
         }
+    }
+
+    /// How many waits there are.
+    #[must_use]
+    pub fn waiter_count(&self) -> usize {
+        self.waits.len()
     }
 
     /// How many transactions there are.
@@ -125,7 +137,9 @@ impl Hash for Core {
         for (owner, party) in &self.parties {
             owner.hash(state);
             for (queue, hold) in &party.holds {
-                (queue, hold.shares, hold.overcommitted, hold.charged).hash(state);
+                let waiters = &self.queues[queue].demanding;
+                let older = waiters.range(..=hold.arrival).count();
+                (queue, hold.shares, hold.overcommitted, hold.charged, older).hash(state);
             }
             for relation in &party.relations {
                 (relation, self.relations[relation].held_by(*owner)).hash(state);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::queue::Usage;
 use super::relation::Modes;
-use super::{Core, Effects, Refusal, Want};
+use super::{Core, Effects, Refusal, Want, Way};
 use crate::{LockMode, LockRequest, Owner, QueueId, RelationId, Ticket};
 
 /// Which waits may keep others from finishing.
@@ -36,8 +36,8 @@ impl Core {
                 return;
             }
             if !self.let_one_pass(&stuck, effects) && !self.overcommit(&stuck, effects) {
-                // Statements that still run stand before every choice. The step that ends or
-                // stops one of them looks again.
+                // Statements that still run stand before every choice: a slot now would make too many
+                // run. Every step looks again until it is resolved.
                 self.suspicious = true;
                 return;
             }
@@ -80,8 +80,10 @@ impl Core {
             return false;
         };
         if let Some(Want::Locks { passes, .. }) = self.waits.get_mut(&ticket).map(|w| &mut w.want) {
+            self.passing += usize::from(passes.is_empty());
             passes.extend(passed);
         }
+        self.locking.passed += 1;
         self.try_grant(ticket, effects);
         true
     }
@@ -94,6 +96,7 @@ impl Core {
             .filter_map(|(owner, _)| self.parties[owner].wait)
             .max();
         let ticket = newest.expect("every owner of a cycle waits");
+        self.locking.deadlocks += 1;
         self.refuse(ticket, Refusal::Deadlock { cycle }, effects);
     }
 
@@ -101,7 +104,8 @@ impl Core {
     /// deadlocked holder before it, because none could pass.
     fn cycle(&self, stuck: &BTreeSet<Owner>) -> Vec<(Owner, RelationId)> {
         let mut path: Vec<(Owner, RelationId)> = Vec::new();
-        let mut owner = *stuck.last().expect("somebody is stuck");
+        let mut holders = stuck.iter().filter(|o| self.parties[o].holds_anything());
+        let mut owner = *holders.next().expect("somebody holds what others want");
         loop {
             if let Some(start) = path.iter().position(|(o, _)| *o == owner) {
                 return path.split_off(start);
@@ -146,21 +150,27 @@ impl Core {
         let Some((excess, ticket)) = admissions.min() else {
             return false;
         };
-        if excess == 0
-            && let Want::Slot { queue, .. } = self.waits[&ticket].want
-        {
+        let Want::Slot { queue, .. } = self.waits[&ticket].want else {
+            unreachable!("only admissions were candidates");
+        };
+        if excess == 0 {
             self.queue_mut(queue).totals.passed += 1;
+            self.grant(ticket, Way::OutOfTurn, effects);
+        } else {
+            self.grant(ticket, Way::Overcommitted, effects);
         }
-        self.grant(ticket, excess > 0, effects);
+        // It may have been the head that kept the next one waiting.
+        self.admit_heads(queue, effects);
         true
     }
 
-    /// The waits of `owners`, the oldest first.
+    /// The waits of those of `owners` that hold something, the oldest first. There always are
+    /// some: turns alone make no cycle, for each turn is behind an older one. To help the others
+    /// would free nobody, and their wait ends when those have been helped.
     fn tickets(&self, owners: &BTreeSet<Owner>) -> BTreeSet<Ticket> {
-        owners
-            .iter()
-            .filter_map(|owner| self.parties[owner].wait)
-            .collect()
+        let parties = owners.iter().map(|owner| &self.parties[owner]);
+        let holders = parties.filter(|party| party.holds_anything());
+        holders.filter_map(|party| party.wait).collect()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Rule 8: nobody waits in the dark.
 
+use std::collections::BTreeMap;
+
 use super::queue::{Queue, Shortage, Totals};
 use super::{Core, Want};
 use crate::{Cost, Demand, Limits, LockMode, Owner, QueueId, RelationId, Ticket};
@@ -146,14 +148,20 @@ impl Core {
     #[must_use]
     pub fn explain(&self, ticket: Ticket) -> Option<WaiterView> {
         let wait = self.waits.get(&ticket)?;
+        let place = match &wait.want {
+            Want::Slot { queue, .. } => self.queues[queue].waiters.range(..ticket).count() + 1,
+            Want::Locks { .. } => 1,
+        };
+        Some(self.explain_at(ticket, place))
+    }
+
+    /// As [`Core::explain`], for a wait whose place in its queue is known.
+    fn explain_at(&self, ticket: Ticket, place: usize) -> WaiterView {
+        let wait = &self.waits[&ticket];
         let (demand, place, reason) = match &wait.want {
             Want::Slot { queue, demand } => {
-                let place = self.queues[queue].waiters.range(..ticket).count() + 1;
-                (
-                    *demand,
-                    place,
-                    self.admission_reason(ticket, *queue, *demand),
-                )
+                let reason = self.admission_reason(ticket, *queue, *demand);
+                (*demand, place, reason)
             }
             Want::Locks { locks, .. } => {
                 let reason = self.lock_reason(ticket, locks);
@@ -164,13 +172,13 @@ impl Core {
                 (None, place, reason)
             }
         };
-        Some(WaiterView {
+        WaiterView {
             ticket,
             owner: wait.owner,
             demand,
             place,
             reason,
-        })
+        }
     }
 
     /// The wait of a transaction, if it waits.
@@ -182,18 +190,33 @@ impl Core {
     /// Every wait, the oldest first.
     #[must_use]
     pub fn waiters(&self) -> Vec<WaiterView> {
-        self.waits
-            .keys()
-            .filter_map(|ticket| self.explain(*ticket))
-            .collect()
+        // Counting the place of each by itself would be quadratic.
+        let mut places: BTreeMap<Ticket, usize> = BTreeMap::new();
+        for queue in self.queues.values() {
+            places.extend(queue.waiters.iter().copied().zip(1..));
+        }
+        let place = |ticket| places.get(ticket).copied().unwrap_or(1);
+        let waits = self.waits.keys();
+        waits.map(|t| self.explain_at(*t, place(t))).collect()
     }
 
     /// Every queue.
     #[must_use]
     pub fn queues(&self) -> Vec<QueueView> {
-        self.queues
-            .iter()
-            .map(|(id, queue)| self.queue_view(*id, queue))
+        let mut holdings: BTreeMap<QueueId, Vec<Holding>> = BTreeMap::new();
+        for (owner, party) in &self.parties {
+            for (queue, hold) in &party.holds {
+                holdings.entry(*queue).or_default().push(Holding {
+                    owner: *owner,
+                    shares: hold.shares,
+                    overcommitted: hold.overcommitted,
+                    charged: hold.charged,
+                });
+            }
+        }
+        let queues = self.queues.iter();
+        queues
+            .map(|(id, queue)| self.queue_view(*id, queue, holdings.remove(id).unwrap_or_default()))
             .collect()
     }
 
@@ -225,26 +248,15 @@ impl Core {
         held.chain(wanted).collect()
     }
 
-    fn queue_view(&self, id: QueueId, queue: &Queue) -> QueueView {
-        let holdings = self.parties.iter().filter_map(|(owner, party)| {
-            let hold = party.holds.get(&id)?;
-            Some(Holding {
-                owner: *owner,
-                shares: hold.shares,
-                overcommitted: hold.overcommitted,
-                charged: hold.charged,
-            })
-        });
+    fn queue_view(&self, id: QueueId, queue: &Queue, holdings: Vec<Holding>) -> QueueView {
         QueueView {
             id,
             limits: queue.limits,
             slots: queue.usage.slots,
             taken: queue.usage.taken,
-            holdings: holdings.collect(),
-            waiters: queue
-                .waiters
-                .iter()
-                .filter_map(|t| self.explain(*t))
+            holdings,
+            waiters: (queue.waiters.iter().zip(1..))
+                .map(|(ticket, place)| self.explain_at(*ticket, place))
                 .collect(),
             totals: queue.totals,
         }
@@ -314,7 +326,11 @@ impl Core {
         let queue = held
             .find(|queue| !self.queues[queue].may_resume_holder())
             .unwrap_or(asked);
-        let holders = self.queues[&queue].holders.iter().copied();
+        let holders = self
+            .queues
+            .get(&queue)
+            .into_iter()
+            .flat_map(|q| q.holders.iter().copied());
         let running = holders.filter(|o| self.parties[o].wait.is_none());
         Reason::HeldBack {
             queue,

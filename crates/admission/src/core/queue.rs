@@ -37,6 +37,8 @@ pub(crate) struct Queue {
     pub(crate) holds_back: bool,
     /// First come, first served.
     pub(crate) waiters: BTreeSet<Ticket>,
+    /// Those of them whose demand is known.
+    pub(crate) demanding: BTreeSet<Ticket>,
     pub(crate) totals: Totals,
     /// Goes away when it is empty.
     pub(crate) dropped: bool,
@@ -84,6 +86,16 @@ impl Queue {
         self.holders.len() - self.waiting_holders
     }
 
+    /// Whether somebody who came no later than `arrival` waits for cost or memory.
+    pub(crate) fn is_awaited_since(&self, arrival: Ticket) -> bool {
+        let limited = self.limits.max_cost.is_some() || self.limits.memory_limit_bytes.is_some();
+        limited
+            && self
+                .demanding
+                .first()
+                .is_some_and(|first| *first <= arrival)
+    }
+
     /// Rule 6: an overcommitted slot must not make more statements run than there are slots. So
     /// while there is one, a holder that waits goes on only when another one does not.
     pub(crate) fn may_resume_holder(&self) -> bool {
@@ -121,14 +133,15 @@ impl Limits {
                 if !alone {
                     return Some(Shortage::Idle);
                 }
-            } else if usage.taken.cost.plus(demand.cost) > limit {
+            } else if demand.cost > Cost::ZERO && usage.taken.cost.plus(demand.cost) > limit {
                 return Some(Shortage::Cost);
             }
         }
         if let Some(limit) = self.memory_limit_bytes {
             let used = usage.taken.memory_bytes;
             // What a lowered limit made too large for ever runs when it is alone.
-            if used > 0 && used.saturating_add(demand.memory_bytes) > limit {
+            let asked = demand.memory_bytes;
+            if used > 0 && asked > 0 && used.saturating_add(asked) > limit {
                 return Some(Shortage::Memory);
             }
         }
@@ -151,10 +164,14 @@ impl Limits {
         }
         if let Some(demand) = need.demand {
             let after = usage.taken.plus(demand);
-            if let Some(limit) = self.max_cost {
+            if let Some(limit) = self.max_cost
+                && demand.cost > Cost::ZERO
+            {
                 excess = excess.max(over(after.cost.thousandths(), limit.thousandths()));
             }
-            if let Some(limit) = self.memory_limit_bytes {
+            if let Some(limit) = self.memory_limit_bytes
+                && demand.memory_bytes > 0
+            {
                 excess = excess.max(over(after.memory_bytes, limit));
             }
         }
@@ -162,8 +179,10 @@ impl Limits {
     }
 }
 
-/// The part of `amount` beyond `limit`, in millionths of `limit`.
+/// The part of `amount` beyond `limit`, in millionths of `limit`; rounded up, so that it is zero
+/// only where nothing is beyond.
 fn over(amount: u64, limit: u64) -> u64 {
     let beyond = u128::from(amount.saturating_sub(limit));
-    (beyond * 1_000_000 / u128::from(limit.max(1))) as u64
+    let millionths = (beyond * 1_000_000).div_ceil(u128::from(limit.max(1)));
+    u64::try_from(millionths).unwrap_or(u64::MAX)
 }

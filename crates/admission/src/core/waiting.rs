@@ -1,0 +1,163 @@
+//! Who waits for what, and what stands before a request.
+
+use super::queue::Need;
+use super::{Core, Effects, Hold, Outcome, Refusal, Wait, Want, decided};
+use crate::{Demand, LockMode, LockRequest, Owner, QueueId, RelationId, Ticket};
+
+impl Core {
+    pub(super) fn wait(&mut self, owner: Owner, want: Want, effects: &mut Effects) -> Outcome {
+        let outcome = self.enqueue(owner, want);
+        self.make_room_beside(owner, effects);
+        self.settle(effects);
+        decided(outcome, effects)
+    }
+
+    pub(super) fn enqueue(&mut self, owner: Owner, want: Want) -> Outcome {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        match &want {
+            Want::Slot { queue, demand } => {
+                let known = demand.is_some();
+                let queue = self.queue_mut(*queue);
+                queue.waiters.insert(ticket);
+                if known {
+                    queue.demanding.insert(ticket);
+                }
+                queue.totals.waited += 1;
+            }
+            Want::Locks { locks, .. } => {
+                self.locking.waited += 1;
+                for (relation, _) in locks {
+                    let entry = self.relations.entry(*relation).or_default();
+                    entry.waiters.insert(ticket);
+                }
+            }
+        }
+        self.waits.insert(ticket, Wait { owner, want });
+        self.set_waiting(owner, Some(ticket));
+        // Rule 6: nobody can wait for an owner that holds nothing, so its wait closes no cycle.
+        self.suspicious |= self.parties[&owner].holds_anything();
+        Outcome::Waiting(ticket)
+    }
+
+    pub(super) fn dequeue(&mut self, ticket: Ticket) -> Option<Wait> {
+        let wait = self.waits.remove(&ticket)?;
+        self.passing -= usize::from(wait.passes_others());
+        match &wait.want {
+            Want::Slot { queue, .. } => {
+                let queue = self.queue_mut(*queue);
+                queue.waiters.remove(&ticket);
+                queue.demanding.remove(&ticket);
+            }
+            Want::Locks { locks, .. } => {
+                for (relation, _) in locks {
+                    if let Some(relation) = self.relations.get_mut(relation) {
+                        relation.waiters.remove(&ticket);
+                    }
+                }
+            }
+        }
+        self.set_waiting(wait.owner, None);
+        Some(wait)
+    }
+
+    /// Panics before anything has changed: two waits of one owner would spoil the books for ever.
+    pub(super) fn expect_no_wait(&self, owner: Owner) {
+        assert!(self.parties[&owner].wait.is_none(), "{owner:?} waits twice");
+    }
+
+    pub(super) fn set_waiting(&mut self, owner: Owner, wait: Option<Ticket>) {
+        let party = self.parties.get_mut(&owner).expect("begun");
+        party.wait = wait;
+        for (queue, hold) in &party.holds {
+            if hold.shares > 0 {
+                let queue = self.queues.get_mut(queue).expect("held queues exist");
+                match wait {
+                    Some(_) => queue.waiting_holders += 1,
+                    None => queue.waiting_holders -= 1,
+                }
+            }
+        }
+    }
+
+    /// Why a request for `queue` is refused at once.
+    pub(super) fn refuses(&mut self, queue: QueueId, demand: Option<Demand>) -> Option<Refusal> {
+        let entry = self.queues.get_mut(&queue).filter(|queue| !queue.dropped);
+        let Some(entry) = entry else {
+            return Some(Refusal::NoQueue);
+        };
+        let cost = demand?.cost;
+        if !entry.limits.forbids(cost) {
+            return None;
+        }
+        entry.totals.refused += 1;
+        let limit = entry.limits.max_cost.unwrap_or_default();
+        Some(Refusal::TooCostly { cost, limit })
+    }
+
+    /// What a request would take, beside what its owner has.
+    pub(super) fn need(&self, owner: Owner, queue: QueueId, demand: Option<Demand>) -> Need {
+        let hold = self.parties[&owner].holds.get(&queue);
+        Need {
+            slot: hold.is_none_or(|hold| hold.shares == 0),
+            demand,
+            own: hold.map(Hold::usage).unwrap_or_default(),
+        }
+    }
+
+    /// Whether all `locks` can be granted now; else the first relation that cannot. `ticket` is
+    /// the request's own wait, if it waits already: only earlier waits stand before it.
+    pub(super) fn lockable(
+        &self,
+        owner: Owner,
+        locks: &[LockRequest],
+        ticket: Option<Ticket>,
+    ) -> Result<(), RelationId> {
+        for (relation, mode) in locks {
+            let Some(entry) = self.relations.get(relation) else {
+                continue;
+            };
+            // Whoever has the mode already needs nobody's leave to take it once more.
+            if entry.held_by(owner).has(*mode) {
+                continue;
+            }
+            if entry.held_against(owner, *mode) {
+                return Err(*relation);
+            }
+            let before = ticket.unwrap_or(Ticket(u64::MAX));
+            if self
+                .conflicting_waiters(*relation, *mode, before)
+                .any(|t| !self.passes(ticket, t))
+            {
+                return Err(*relation);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn passes(&self, ticket: Option<Ticket>, other: Ticket) -> bool {
+        match ticket.map(|t| &self.waits[&t].want) {
+            Some(Want::Locks { passes, .. }) => passes.contains(&other),
+            _ => false,
+        }
+    }
+
+    /// Rule 3: waits for `relation` that came before `before` and conflict with `mode`.
+    pub(super) fn conflicting_waiters(
+        &self,
+        relation: RelationId,
+        mode: LockMode,
+        before: Ticket,
+    ) -> impl Iterator<Item = Ticket> + '_ {
+        let waiters = self.relations.get(&relation).map(|entry| &entry.waiters);
+        let earlier = waiters.into_iter().flat_map(move |w| w.range(..before));
+        earlier
+            .copied()
+            .filter(move |ticket| match &self.waits[ticket].want {
+                Want::Locks { locks, .. } => locks
+                    .iter()
+                    .any(|(r, m)| *r == relation && m.conflicts(mode)),
+                Want::Slot { .. } => false,
+            })
+    }
+}
