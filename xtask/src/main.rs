@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 
 const HELP: &str = "\
 cargo xtask test           prepare the machine, then run every test
+cargo xtask proofs         only the proofs of admission: model, reference, interleavings
 cargo xtask test --quick   the same without Rust's own tests
 cargo xtask ci             format check, clippy, and every test
 
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     let done = match arguments[..] {
         ["test"] => test(true),
         ["test", "--quick"] => test(false),
+        ["proofs"] => proofs().map(|()| true),
         ["ci"] => ci(),
         ["help" | "--help" | "-h"] => {
             println!("{HELP}");
@@ -56,17 +58,41 @@ fn test(rust: bool) -> Result<bool> {
     let python = prepare::everything(&target_dir(), &clients_dir())?;
     // What does not compile has no tests; what fails does not keep the others from running.
     run(cargo().args("build --workspace --all-targets".split(' ')))?;
-    let rust_result = if rust {
-        run(cargo().args("test --workspace --no-fail-fast".split(' ')))
+    let (rust_result, proofs_result) = if rust {
+        let tests = run(cargo().args("test --workspace --no-fail-fast".split(' ')));
+        (tests, proofs())
     } else {
-        Ok(())
+        (Ok(()), Ok(()))
     };
     let totals = test_clients(&python)?;
     if let Err(error) = &rust_result {
         eprintln!("xtask: tests of the crates failed: {error:#}");
     }
+    if let Err(error) = &proofs_result {
+        eprintln!("xtask: proofs of admission failed: {error:#}");
+    }
     println!("{} passed, {} failed", totals.passed, totals.failed);
-    Ok(rust_result.is_ok() && totals.failed == 0 && totals.passed > 0)
+    let rust_passed = rust_result.is_ok() && proofs_result.is_ok();
+    Ok(rust_passed && totals.failed == 0 && totals.passed > 0)
+}
+
+/// The proofs of `crates/admission`: a workspace of its own, with target folders of its own. The
+/// interleavings need another mutex, so they are another build.
+fn proofs() -> Result<()> {
+    let proof = |folder: &str| {
+        let mut command = cargo();
+        command
+            .current_dir(repository().join("crates/admission/proof"))
+            .env("CARGO_TARGET_DIR", target_dir().join(folder))
+            .args(["test", "--locked", "--no-fail-fast"]);
+        command
+    };
+    let searches = run(&mut proof("proof"));
+    let flags = env::var("RUSTFLAGS").unwrap_or_default() + " --cfg shuttle";
+    run(proof("proof-shuttle")
+        .args(["--test", "interleavings"])
+        .env("RUSTFLAGS", flags))?;
+    searches
 }
 
 struct Totals {

@@ -532,6 +532,40 @@ impl World {
     }
 }
 
+/// Whether a step granted a lock before an earlier wait that conflicts, though nothing was ever
+/// let past: worked out from the views alone.
+fn overtaking(before: &Core, after: &Core) -> Option<String> {
+    if after.lock_totals().passed > 0 {
+        return None;
+    }
+    let held = |core: &Core, owner, lock: LockRequest| {
+        let mut locks = core.locks().into_iter();
+        locks.any(|l| l.granted && l.owner == owner && (l.relation, l.mode) == lock)
+    };
+    let waits = before.locks().into_iter().filter(|l| !l.granted);
+    let still: Vec<_> = waits
+        .filter_map(|l| {
+            let ticket = before.wait_of(l.owner)?;
+            (after.wait_of(l.owner) == Some(ticket)).then_some((ticket, l))
+        })
+        .collect();
+    let granted = after.locks().into_iter().filter(|l| l.granted);
+    let new = granted.filter(|l| !held(before, l.owner, (l.relation, l.mode)));
+    for lock in new {
+        let asked = before.wait_of(lock.owner).unwrap_or(Ticket(u64::MAX));
+        let overtaken = still.iter().find(|(ticket, wait)| {
+            *ticket < asked
+                && wait.owner != lock.owner
+                && wait.relation == lock.relation
+                && wait.mode.conflicts(lock.mode)
+        });
+        if let Some((_, wait)) = overtaken {
+            return Some(format!("{lock:?} overtook {wait:?}"));
+        }
+    }
+    None
+}
+
 impl Model for World {
     type State = State;
     type Action = Action;
@@ -635,6 +669,9 @@ impl Model for World {
         }
         self.settle(&mut s, &mut fx);
         self.examine(&mut s);
+        if let Some(flaw) = overtaking(&last.core, &s.core) {
+            s.flaw.get_or_insert(flaw);
+        }
         Some(s)
     }
 
