@@ -439,6 +439,10 @@ impl Core {
     /// Gives back one share of a slot; the slot goes back with the last.
     pub fn give_back_slot(&mut self, owner: Owner, queue: QueueId, effects: &mut Effects) {
         self.drop_share(owner, queue);
+        if let Some(ticket) = self.wait_of(owner) {
+            // It may have been held back because of this slot; it is no holder any more.
+            self.try_grant(ticket, effects);
+        }
         self.touch_queue(queue, effects);
         self.settle(effects);
     }

@@ -411,6 +411,18 @@ fn what_was_beyond_the_limit_is_not_when_slots_are_free_again() {
 }
 
 #[test]
+fn who_gives_back_the_slot_that_held_it_back_goes_on() {
+    run("queue q0 slots=1
+         b lock r0:X
+         a slot q0
+         a lock r0:S -> waits
+         b slot q0
+         b unlocks r0:X
+         why a -> 1: held back by b
+         a frees q0 -> a granted");
+}
+
+#[test]
 fn a_raised_limit_holds_nobody_back() {
     run("queue q0 slots=1
          b lock r0:X
