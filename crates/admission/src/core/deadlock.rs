@@ -24,16 +24,17 @@ impl Core {
     pub(super) fn resolve_deadlocks(&mut self, effects: &mut Effects) {
         loop {
             self.suspicious = false;
-            let stuck = self.stuck(Among::Locks);
-            if !stuck.is_empty() {
-                if !self.let_one_pass(&stuck, effects) {
-                    self.break_cycle(&stuck, effects);
-                }
-                continue;
-            }
+            // Whoever is stuck among locks is stuck among all, so the common answer takes one look.
             let stuck = self.stuck(Among::All);
             if stuck.is_empty() {
                 return;
+            }
+            let of_locks = self.stuck(Among::Locks);
+            if !of_locks.is_empty() {
+                if !self.let_one_pass(&of_locks, effects) {
+                    self.break_cycle(&of_locks, effects);
+                }
+                continue;
             }
             if !self.let_one_pass(&stuck, effects) && !self.overcommit(&stuck, effects) {
                 // Statements that still run stand before every choice: a slot now would make too many

@@ -423,6 +423,19 @@ fn who_gives_back_the_slot_that_held_it_back_goes_on() {
 }
 
 #[test]
+fn after_a_cancel_a_holder_asks_before_it_goes_on() {
+    run("queue q0 slots=1
+         b lock r0:X
+         a slot q0
+         a lock r0:S -> waits
+         b slot q0
+         a cancels
+         a slot q0 -> waits
+         why a -> 1: held back by b
+         b frees q0 -> a granted");
+}
+
+#[test]
 fn a_raised_limit_holds_nobody_back() {
     run("queue q0 slots=1
          b lock r0:X
