@@ -1,6 +1,8 @@
 //! What a plan looks like, and which file made it fail.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::arrow::array::StringArray;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -10,11 +12,10 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::TaskContext;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use datafusion::parquet::file::reader::ChunkReader;
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan};
 use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt, path::Path};
 
-use crate::EngineError;
+use crate::{EngineError, Estimate};
 
 /// How `EXPLAIN` shows a plan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct ExplainOptions {
     pub analyze: bool,
     /// Show every property of each operator.
     pub verbose: bool,
+    /// Show what each operator was expected to cost.
+    pub costs: bool,
 }
 
 /// PostgreSQL's answer to `EXPLAIN`: one text column.
@@ -34,22 +37,83 @@ pub(crate) fn schema() -> SchemaRef {
     )]))
 }
 
+/// The plan as text, one operator a line, its inputs indented below it. `estimates` are those of
+/// the operators in the same order.
 pub(crate) fn lines(
     plan: &dyn ExecutionPlan,
+    estimates: &[Estimate],
     options: ExplainOptions,
 ) -> Result<RecordBatch, EngineError> {
-    let text = if options.analyze {
-        DisplayableExecutionPlan::with_metrics(plan)
-            .indent(options.verbose)
-            .to_string()
-    } else {
-        DisplayableExecutionPlan::new(plan)
-            .indent(options.verbose)
-            .to_string()
+    let mut text = PlanText {
+        options,
+        estimates: estimates.iter(),
+        lines: Vec::new(),
     };
-    let lines: StringArray = text.lines().map(Some).collect();
+    text.add(plan, 0);
+    let lines: StringArray = text.lines.into_iter().map(Some).collect();
     Ok(RecordBatch::try_new(schema(), vec![Arc::new(lines)])
         .map_err(datafusion::error::DataFusionError::from)?)
+}
+
+struct PlanText<'a> {
+    options: ExplainOptions,
+    estimates: std::slice::Iter<'a, Estimate>,
+    lines: Vec<String>,
+}
+
+impl PlanText<'_> {
+    fn add(&mut self, plan: &dyn ExecutionPlan, depth: usize) {
+        let mut line = format!("{:1$}", "", depth * 2);
+        line.push_str(&description(plan, self.options.verbose));
+        let estimate = self.estimates.next().filter(|_| self.options.costs);
+        if let Some(e) = estimate {
+            let costs = format!("cost={:.2}..{:.2}", e.startup, e.total);
+            line.push_str(&format!(
+                "  ({costs} rows={:.0} width={:.0})",
+                e.rows, e.width
+            ));
+        }
+        if self.options.analyze
+            && let Some(measured) = measured(plan)
+        {
+            let gap = if estimate.is_some() { " " } else { "  " };
+            line.push_str(gap);
+            line.push_str(&measured);
+        }
+        // Texts of expressions may have line ends.
+        self.lines.extend(line.lines().map(str::to_owned));
+        for input in plan.children() {
+            self.add(input.as_ref(), depth + 1);
+        }
+    }
+}
+
+fn description(plan: &dyn ExecutionPlan, verbose: bool) -> String {
+    struct Operator<'a>(&'a dyn ExecutionPlan, DisplayFormatType);
+    impl fmt::Display for Operator<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.fmt_as(self.1, f)
+        }
+    }
+    let form = match verbose {
+        true => DisplayFormatType::Verbose,
+        false => DisplayFormatType::Default,
+    };
+    Operator(plan, form).to_string()
+}
+
+/// What the operator did: time and rows in PostgreSQL's words, then everything that it counted.
+/// The time is what its partitions computed, without that of its inputs, in milliseconds.
+fn measured(plan: &dyn ExecutionPlan) -> Option<String> {
+    let metrics = plan.metrics()?;
+    let rows = metrics.output_rows().unwrap_or(0);
+    let time = Duration::from_nanos(metrics.elapsed_compute().unwrap_or(0) as u64);
+    let milliseconds = time.as_secs_f64() * 1e3;
+    let metrics = metrics.aggregate_by_name();
+    let metrics = metrics.sorted_for_display().timestamps_removed();
+    Some(format!(
+        "(actual time={milliseconds:.3} rows={rows}), metrics=[{metrics}]"
+    ))
 }
 
 /// Bytes of files that are read again at most, looking for the damaged one.

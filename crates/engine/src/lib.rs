@@ -13,6 +13,7 @@
 
 mod catalogs;
 mod config;
+mod cost;
 mod error;
 mod explain;
 mod files;
@@ -31,6 +32,7 @@ mod vantage;
 mod yielding;
 
 pub use config::EngineConfig;
+pub use cost::{CostConstants, Estimate};
 pub use error::{EngineError, Position};
 pub use explain::ExplainOptions;
 pub use files::{DiscoveredTable, discover};

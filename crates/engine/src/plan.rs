@@ -16,6 +16,7 @@ use forebay_catalog::ViewDefinition;
 use futures::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::cost::{self, CostConstants, Estimate};
 use crate::explain::{self, ExplainOptions};
 use crate::parameters::{self, ParameterTypes};
 use crate::runtime::{AbortOnDrop, caught};
@@ -93,6 +94,27 @@ impl Plan {
                 Output::Explain(options) => options.analyze,
                 Output::Rows | Output::Count => true,
             }
+    }
+
+    /// What running it is expected to cost, in PostgreSQL's unit: 1.0 is reading one sequential
+    /// page of 8 KiB. Finite and not negative. Computed at each call, in time linear in the
+    /// plan's size.
+    #[must_use]
+    pub fn cost(&self) -> f64 {
+        self.estimate().first().map_or(0.0, |root| root.total)
+    }
+
+    /// What is expected of each operator, in the order in which `EXPLAIN` shows them.
+    #[must_use]
+    pub fn estimate(&self) -> Vec<Estimate> {
+        let config = self.context.session_config();
+        let facts = crate::vantage::facts(config.options());
+        let constants = facts.map(|f| CostConstants::of_settings(&f.settings));
+        cost::estimate(
+            self.physical.as_ref(),
+            &constants.unwrap_or_default(),
+            config.batch_size(),
+        )
     }
 
     /// Whether the result is the number of rows written.
@@ -399,11 +421,12 @@ async fn drive(plan: Plan, sender: &BatchSender) -> Result<(), EngineError> {
     let keep = matches!(plan.output, Output::Explain(_)).then(|| Arc::clone(&plan.physical));
     match &plan.output {
         Output::Explain(options) => {
+            let estimates = plan.estimate();
             if options.analyze {
                 forward(&plan, None).await?;
             }
             let physical = keep.expect("kept for EXPLAIN");
-            let batch = explain::lines(physical.as_ref(), *options)?;
+            let batch = explain::lines(physical.as_ref(), &estimates, *options)?;
             let _ = sender.send(Ok(Some(batch))).await;
             Ok(())
         }

@@ -114,6 +114,8 @@ pub enum BenchCommand {
     Latency(BenchLatency),
     /// Stream a whole table to a client, and watch the server's memory
     Stream(BenchStream),
+    /// Compare the estimated costs of queries with the CPU time that they take
+    Cost(BenchCost),
 }
 
 const BENCH_EXAMPLES: &str = "\
@@ -157,6 +159,22 @@ pub struct BenchLatency {
     /// A server that speaks PostgreSQL's protocol, as pg:URL; may be given more than once
     #[arg(long, value_name = "PEER")]
     pub against: Vec<Peer>,
+}
+
+/// What `forebay bench cost` was asked to do.
+#[derive(Debug, Args)]
+pub struct BenchCost {
+    /// The folder of the data, one folder for each table
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+
+    /// A folder of .sql files, one query each; without it, the 22 TPC-H queries
+    #[arg(long, value_name = "DIR")]
+    pub queries: Option<PathBuf>,
+
+    /// How often each query runs; the first run of each is not counted
+    #[arg(long, value_name = "N", default_value = "3", value_parser = parse_count)]
+    pub iterations: usize,
 }
 
 /// What `forebay bench stream` was asked to do.

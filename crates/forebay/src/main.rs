@@ -41,6 +41,7 @@ fn run_bench(command: &BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Tpch(options) => bench::tpch(options),
         BenchCommand::Latency(options) => bench::latency(options),
         BenchCommand::Stream(options) => bench::stream(options),
+        BenchCommand::Cost(options) => bench::cost(options),
     }
 }
 

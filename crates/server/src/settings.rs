@@ -22,6 +22,8 @@ enum Kind {
         min: i64,
         max: i64,
     },
+    /// A number that is not negative, finite.
+    Cost,
     Enum(&'static [&'static str]),
     Text,
     /// A comma-separated list of identifiers.
@@ -157,6 +159,24 @@ const DEFINITIONS: &[Definition] = &[
         "notice",
         "Least severe message that is sent to the client.",
     ),
+    user(
+        "cpu_index_tuple_cost",
+        Kind::Cost,
+        "0.005",
+        "Estimated cost of looking whether one file can be skipped.",
+    ),
+    user(
+        "cpu_operator_cost",
+        Kind::Cost,
+        "0.0025",
+        "Estimated cost of evaluating one operator or function.",
+    ),
+    user(
+        "cpu_tuple_cost",
+        Kind::Cost,
+        "0.01",
+        "Estimated cost of handling one row.",
+    ),
     reported(user(
         "DateStyle",
         Kind::DateStyle,
@@ -273,10 +293,22 @@ const DEFINITIONS: &[Definition] = &[
         "The largest statement_mem that has an effect.",
     ),
     user(
+        "parallel_tuple_cost",
+        Kind::Cost,
+        "0.1",
+        "Estimated cost of handing a batch of rows to another thread.",
+    ),
+    user(
         "queue_notice_after",
         Kind::Milliseconds,
         "2s",
         "A statement that waits longer in its resource queue tells its client its place.",
+    ),
+    user(
+        "random_page_cost",
+        Kind::Cost,
+        "4",
+        "Estimated cost of reading a page somewhere else.",
     ),
     superuser(
         "resource_scheduler",
@@ -302,6 +334,12 @@ const DEFINITIONS: &[Definition] = &[
         Kind::Identifiers,
         "\"$user\", public",
         "Schemas in which unqualified names are looked up.",
+    ),
+    user(
+        "seq_page_cost",
+        Kind::Cost,
+        "1",
+        "Estimated cost of reading a page of 8 kB in sequence; the unit of all costs.",
     ),
     reported(internal(
         "server_encoding",
@@ -598,6 +636,7 @@ fn row(name: &str, value: &str) -> SettingRow {
             Kind::Bool => "bool",
             Kind::Milliseconds | Kind::Kilobytes | Kind::Integer { .. } => "integer",
             Kind::Enum(_) => "enum",
+            Kind::Cost => "real",
             _ => "string",
         },
         source: if value == d.default {
@@ -686,6 +725,22 @@ fn canonical(name: &str, values: &[String]) -> Result<String> {
             }
             Ok(number.to_string())
         }
+        Kind::Cost => {
+            let number: f64 = joined.trim().parse().map_err(|_| bad())?;
+            if number.is_nan() {
+                return Err(bad());
+            }
+            if !(0.0..=f64::MAX).contains(&number) {
+                return Err(Error::new(
+                    "22023",
+                    format!(
+                        "{} is outside the valid range for parameter \"{name}\" (0 .. 1.79769e+308)",
+                        show_cost(number)
+                    ),
+                ));
+            }
+            Ok(show_cost(number))
+        }
         Kind::Enum(allowed) => {
             let value = joined.to_lowercase();
             if allowed.contains(&value.as_str()) {
@@ -719,6 +774,35 @@ fn parse_bool(value: &str) -> Option<bool> {
         "off" | "false" | "no" | "f" | "n" | "0" => Some(false),
         _ => None,
     }
+}
+
+/// Six significant digits, as PostgreSQL shows them (`%g` in C).
+fn show_cost(number: f64) -> String {
+    const DIGITS: i32 = 6;
+    if number == 0.0 || !number.is_finite() {
+        return if number == 0.0 {
+            "0".to_owned()
+        } else {
+            number.to_string()
+        };
+    }
+    let scientific = format!("{number:.5e}");
+    let (mantissa, exponent) = scientific.split_once('e').expect("an exponent");
+    let exponent: i32 = exponent.parse().expect("a number");
+    let trimmed = |text: &str| {
+        let text = if text.contains('.') {
+            text.trim_end_matches('0')
+        } else {
+            text
+        };
+        text.trim_end_matches('.').to_owned()
+    };
+    if (-4..DIGITS).contains(&exponent) {
+        let decimals = usize::try_from(DIGITS - 1 - exponent).unwrap_or(0);
+        return trimmed(&format!("{number:.decimals$}"));
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{}e{sign}{:02}", trimmed(mantissa), exponent.abs())
 }
 
 const UNITS: [(&str, f64); 6] = [
@@ -913,6 +997,15 @@ mod tests {
             ("max_portals", &["0"], Err("22023")),
             ("extra_float_digits", &["4"], Err("22023")),
             ("row_security", &["maybe"], Err("22023")),
+            ("seq_page_cost", &["0.000012345678"], Ok("1.23457e-05")),
+            ("seq_page_cost", &["1234567"], Ok("1.23457e+06")),
+            ("seq_page_cost", &["1.50"], Ok("1.5")),
+            ("seq_page_cost", &["100000"], Ok("100000")),
+            ("seq_page_cost", &["0"], Ok("0")),
+            ("seq_page_cost", &["-0.5"], Err("22023")),
+            ("seq_page_cost", &["inf"], Err("22023")),
+            ("seq_page_cost", &["NaN"], Err("22023")),
+            ("seq_page_cost", &["cheap"], Err("22023")),
         ];
         for (name, values, expected) in cases {
             let expected = expected.map(ToOwned::to_owned);
@@ -966,6 +1059,29 @@ mod tests {
             };
             assert_eq!(canonical(d.name, &values).unwrap(), d.default, "{}", d.name);
         }
+    }
+
+    #[test]
+    fn costs_have_the_defaults_of_the_engine() {
+        let settings = Settings::new();
+        let constants = forebay_engine::CostConstants::of_settings(settings.all());
+        assert_eq!(constants, forebay_engine::CostConstants::default());
+        let costs = DEFINITIONS.iter().filter(|d| d.kind == Kind::Cost);
+        let doubled = costs.map(|d| {
+            let number: f64 = d.default.parse().unwrap();
+            (d.name.to_owned(), (number * 2.0).to_string())
+        });
+        let doubled = forebay_engine::CostConstants::of_settings(&doubled.collect());
+        assert_eq!(doubled.cpu_operator_cost, constants.cpu_operator_cost * 2.0);
+        assert_eq!(doubled.random_page_cost, constants.random_page_cost * 2.0);
+        assert_eq!(
+            doubled.parallel_tuple_cost,
+            constants.parallel_tuple_cost * 2.0
+        );
+        assert_eq!(
+            doubled.cpu_index_tuple_cost,
+            constants.cpu_index_tuple_cost * 2.0
+        );
     }
 
     #[test]

@@ -242,6 +242,8 @@ pub struct Explain {
     pub analyze: bool,
     /// Whether every detail is wanted.
     pub verbose: bool,
+    /// Whether estimated costs are wanted.
+    pub costs: bool,
     /// The output format in lower case (`text`, `json`, `tree`, …), unchecked.
     pub format: Option<String>,
     /// What is explained: never an `EXPLAIN` itself.

@@ -5,6 +5,7 @@
 //! what else the machine does hits all of them alike.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its result")]
 
+mod cost;
 mod duckdb;
 mod in_process;
 mod latency;
@@ -13,6 +14,7 @@ mod server;
 mod stream;
 mod tpch;
 
+pub use cost::run as cost;
 pub use latency::run as latency;
 pub use stream::run as stream;
 pub use tpch::run as tpch;

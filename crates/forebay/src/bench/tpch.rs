@@ -13,7 +13,7 @@ use super::{average, client_runtime, connect, deviation_percent, geometric_mean,
 use crate::cli::{BenchTpch, Peer};
 
 /// The queries, with the parameters that the specification's answers are for.
-const QUERIES: [&str; 22] = [
+pub(super) const QUERIES: [&str; 22] = [
     include_str!("../../../../bench/tpch/q01.sql"),
     include_str!("../../../../bench/tpch/q02.sql"),
     include_str!("../../../../bench/tpch/q03.sql"),

@@ -12,6 +12,7 @@ pub(crate) fn explain_options(explain: &Explain) -> Result<ExplainOptions> {
         None | Some("text" | "indent") => Ok(ExplainOptions {
             analyze: explain.analyze,
             verbose: explain.verbose,
+            costs: explain.costs,
         }),
         Some(other) => Err(Error::new(
             "0A000",

@@ -14,7 +14,6 @@ const EXPLAINABLE: &[&str] = &[
 
 /// PostgreSQL's other options: understood, without effect on a plan of DataFusion.
 const IGNORED: &[&str] = &[
-    "costs",
     "settings",
     "generic_plan",
     "buffers",
@@ -25,11 +24,22 @@ const IGNORED: &[&str] = &[
     "serialize",
 ];
 
-#[derive(Default)]
 struct Options {
     analyze: bool,
     verbose: bool,
+    costs: bool,
     format: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            analyze: false,
+            verbose: false,
+            costs: true,
+            format: None,
+        }
+    }
 }
 
 impl StatementParser<'_> {
@@ -44,6 +54,7 @@ impl StatementParser<'_> {
         Ok(Statement::Explain(Explain {
             analyze: options.analyze,
             verbose: options.verbose,
+            costs: options.costs,
             format: options.format,
             statement,
         }))
@@ -73,6 +84,7 @@ impl StatementParser<'_> {
             analyze,
             verbose,
             format,
+            ..Options::default()
         })
     }
 
@@ -90,6 +102,7 @@ impl StatementParser<'_> {
         match name.as_str() {
             "analyze" | "analyse" => options.analyze = self.switch("ANALYZE")?,
             "verbose" => options.verbose = self.switch("VERBOSE")?,
+            "costs" => options.costs = self.switch("COSTS")?,
             "format" => options.format = Some(self.word_or_string()?),
             name if IGNORED.contains(&name) => self.skip_option_value(),
             name => {

@@ -351,30 +351,31 @@ fn views_schemas_and_drops() {
 #[test]
 fn explain() {
     for (text, expected) in [
-        ("explain select 1", (false, false, None)),
-        ("explain (select 1)", (false, false, None)),
-        ("explain table t", (false, false, None)),
+        ("explain select 1", (false, false, true, None)),
+        ("explain (select 1)", (false, false, true, None)),
+        ("explain table t", (false, false, true, None)),
         (
             "explain analyze verbose format tree select 1",
-            (true, true, Some("tree")),
+            (true, true, true, Some("tree")),
         ),
         (
             "explain (analyze, verbose off, format JSON, costs off) select 1",
-            (true, false, Some("json")),
+            (true, false, false, Some("json")),
         ),
         (
             "explain (buffers, analyze 'false') table t",
-            (false, false, None),
+            (false, false, true, None),
         ),
         (
             "explain verbose create table a as select 1",
-            (false, true, None),
+            (false, true, true, None),
         ),
     ] {
         let Statement::Explain(explain) = one(text) else {
             panic!("{text}");
         };
-        let found = (explain.analyze, explain.verbose, explain.format.as_deref());
+        let format = explain.format.as_deref();
+        let found = (explain.analyze, explain.verbose, explain.costs, format);
         assert_eq!(found, expected, "{text}");
     }
 }

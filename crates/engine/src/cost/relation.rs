@@ -1,0 +1,303 @@
+//! What is believed of an operator's rows: how many, and what their columns hold.
+
+use datafusion::arrow::datatypes::{DataType, Schema, TimeUnit};
+use datafusion::common::stats::Precision;
+use datafusion::common::{ColumnStatistics, Statistics};
+use datafusion::physical_plan::PhysicalExpr;
+use datafusion::physical_plan::expressions::{
+    CastExpr, Column as ColumnExpr, Literal, TryCastExpr,
+};
+use datafusion::scalar::ScalarValue;
+
+use super::defaults;
+
+/// A set of numbers from the least to the greatest. Dates and times are seconds of the epoch, so
+/// that values of related types can be compared.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Range {
+    pub(super) min: f64,
+    pub(super) max: f64,
+    /// The distance of neighbours; 0 where values have none (floating point).
+    pub(super) step: f64,
+}
+
+impl Range {
+    /// How many values lie in it.
+    fn values(&self) -> Option<f64> {
+        (self.step > 0.0).then(|| (self.max - self.min) / self.step + 1.0)
+    }
+
+    /// The part of this range that `other` covers: 0 to 1.
+    pub(super) fn covered_by(&self, other: &Self) -> f64 {
+        let (min, max) = (self.min.max(other.min), self.max.min(other.max));
+        if max < min {
+            return 0.0;
+        }
+        let whole = self.max - self.min + self.step;
+        if whole <= 0.0 {
+            return 1.0;
+        }
+        ((max - min + self.step) / whole).clamp(0.0, 1.0)
+    }
+}
+
+/// What is believed of a column.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Column {
+    /// Different values where the column comes from (its table, its `GROUP BY`), before filters
+    /// on other columns took rows away. At most this many, often fewer.
+    pub(super) distinct: Option<f64>,
+    pub(super) range: Option<Range>,
+    /// Share of rows that are null.
+    pub(super) nulls: f64,
+    /// Bytes of a value.
+    pub(super) width: f64,
+    /// Rows of the relation where the column comes from.
+    pub(super) source_rows: f64,
+}
+
+impl Column {
+    /// A column of which only the type is known.
+    pub(super) fn unknown(data_type: &DataType, rows: f64) -> Self {
+        Self {
+            distinct: matches!(data_type, DataType::Boolean).then_some(2.0),
+            range: None,
+            nulls: 0.0,
+            width: width(data_type),
+            source_rows: rows,
+        }
+    }
+
+    fn constant(value: &ScalarValue, rows: f64) -> Self {
+        let number = number(value);
+        Self {
+            distinct: Some(1.0),
+            range: number.map(|(n, step)| Range {
+                min: n,
+                max: n,
+                step,
+            }),
+            nulls: if value.is_null() { 1.0 } else { 0.0 },
+            width: width(&value.data_type()),
+            source_rows: rows,
+        }
+    }
+
+    fn from_statistics(statistics: &ColumnStatistics, data_type: &DataType, rows: f64) -> Self {
+        let range = range_of(statistics);
+        let possible = range.as_ref().and_then(Range::values);
+        let counted = float(&statistics.distinct_count);
+        let unknown = Self::unknown(data_type, rows);
+        let least = |a: Option<f64>, b: Option<f64>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        let distinct = least(least(counted, possible), unknown.distinct);
+        let stored = float(&statistics.byte_size).filter(|_| data_type.primitive_width().is_none());
+        let stored = stored.map(|bytes| bytes / rows);
+        let distinct = distinct.or_else(|| stored.and_then(distinct_of_codes));
+        Self {
+            distinct: distinct.map(|d| d.min(rows).max(1.0)),
+            range,
+            nulls: float(&statistics.null_count).map_or(0.0, |n| (n / rows).clamp(0.0, 1.0)),
+            width: stored.map_or(unknown.width, |b| b.max(defaults::VIEW_BYTES)),
+            source_rows: rows,
+        }
+    }
+}
+
+/// What is believed of the rows that an operator gives.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Relation {
+    pub(super) rows: f64,
+    pub(super) columns: Vec<Column>,
+}
+
+impl Relation {
+    /// Rows of which only the types are known.
+    pub(super) fn unknown(schema: &Schema, rows: f64) -> Self {
+        let columns = schema.fields().iter();
+        let columns = columns.map(|f| Column::unknown(f.data_type(), rows));
+        Self {
+            rows,
+            columns: columns.collect(),
+        }
+    }
+
+    /// What DataFusion knows of the source of `schema`; `rows` where it does not know how many.
+    pub(super) fn from_statistics(statistics: &Statistics, schema: &Schema, rows: f64) -> Self {
+        let rows = float(&statistics.num_rows).unwrap_or(rows);
+        let at_least_one = rows.max(1.0);
+        let columns = schema.fields().iter().enumerate().map(|(i, field)| {
+            let column = statistics.column_statistics.get(i);
+            column.map_or_else(
+                || Column::unknown(field.data_type(), at_least_one),
+                |c| Column::from_statistics(c, field.data_type(), at_least_one),
+            )
+        });
+        Self {
+            rows,
+            columns: columns.collect(),
+        }
+    }
+
+    /// Bytes of a row.
+    pub(super) fn width(&self) -> f64 {
+        self.columns.iter().map(|c| c.width).sum()
+    }
+
+    /// How many values it has: what copying it costs, in operators.
+    pub(super) fn values(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        let columns = self.columns.len() as f64;
+        self.rows * columns
+    }
+
+    /// The same columns in `rows` rows.
+    pub(super) fn with_rows(self, rows: f64) -> Self {
+        Self { rows, ..self }
+    }
+
+    /// What is believed of an expression over these columns.
+    pub(super) fn describe(&self, expression: &dyn PhysicalExpr, data_type: &DataType) -> Column {
+        if let Some(column) = self.column(expression) {
+            return column.clone();
+        }
+        if let Some(literal) = expression.downcast_ref::<Literal>() {
+            return Column::constant(literal.value(), self.rows);
+        }
+        let mut column = Column::unknown(data_type, self.rows);
+        if column.distinct.is_none() {
+            column.distinct = self.distinct_of_inputs(expression);
+        }
+        column
+    }
+
+    /// The column that an expression is, apart from casts.
+    pub(super) fn column(&self, expression: &dyn PhysicalExpr) -> Option<&Column> {
+        self.columns.get(self.column_index(expression)?)
+    }
+
+    pub(super) fn column_index(&self, expression: &dyn PhysicalExpr) -> Option<usize> {
+        if let Some(column) = expression.downcast_ref::<ColumnExpr>() {
+            return Some(column.index()).filter(|i| *i < self.columns.len());
+        }
+        if let Some(cast) = expression.downcast_ref::<CastExpr>() {
+            return self.column_index(cast.expr().as_ref());
+        }
+        let cast = expression.downcast_ref::<TryCastExpr>()?;
+        self.column_index(cast.expr().as_ref())
+    }
+
+    /// An expression has at most as many values as its inputs have combinations.
+    fn distinct_of_inputs(&self, expression: &dyn PhysicalExpr) -> Option<f64> {
+        let mut distinct = 1.0_f64;
+        for child in expression.children() {
+            let of_child = if child.is::<Literal>() {
+                Some(1.0)
+            } else if let Some(column) = self.column(child.as_ref()) {
+                column.distinct
+            } else {
+                self.distinct_of_inputs(child.as_ref())
+            };
+            distinct = (distinct * of_child?).min(self.rows.max(1.0));
+        }
+        Some(distinct)
+    }
+
+    /// How many different combinations of values the columns have in these rows.
+    pub(super) fn groups(&self, columns: &[Column]) -> f64 {
+        let most = self.rows.max(1.0);
+        let known = |c: &Column| c.distinct.unwrap_or(defaults::DISTINCT);
+        columns.iter().fold(1.0, |groups: f64, column| {
+            (groups * known(column)).min(most)
+        })
+    }
+}
+
+/// How many different values a column has whose values are stored in so many bytes each. A file
+/// with a dictionary stores numbers of entries, which have as many bits as that needs; where a
+/// value has more, it is stored itself, and nothing is known.
+fn distinct_of_codes(stored_bytes: f64) -> Option<f64> {
+    let bits = stored_bytes * 8.0;
+    (bits <= defaults::MAX_CODE_BITS).then(|| bits.exp2())
+}
+
+fn float(count: &Precision<usize>) -> Option<f64> {
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    count.get_value().map(|n| *n as f64)
+}
+
+fn range_of(statistics: &ColumnStatistics) -> Option<Range> {
+    let (min, step) = number(statistics.min_value.get_value()?)?;
+    let (max, _) = number(statistics.max_value.get_value()?)?;
+    (min <= max).then_some(Range { min, max, step })
+}
+
+/// A value as a number, and the distance to the next value of its type.
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+pub(super) fn number(value: &ScalarValue) -> Option<(f64, f64)> {
+    use ScalarValue as V;
+    const DAY_SECONDS: f64 = 86_400.0;
+    let whole = |n: f64| Some((n, 1.0));
+    let found = match value {
+        V::Boolean(Some(b)) => whole(f64::from(u8::from(*b))),
+        V::Int8(Some(n)) => whole(f64::from(*n)),
+        V::Int16(Some(n)) => whole(f64::from(*n)),
+        V::Int32(Some(n)) => whole(f64::from(*n)),
+        V::Int64(Some(n)) => whole(*n as f64),
+        V::UInt8(Some(n)) => whole(f64::from(*n)),
+        V::UInt16(Some(n)) => whole(f64::from(*n)),
+        V::UInt32(Some(n)) => whole(f64::from(*n)),
+        V::UInt64(Some(n)) => whole(*n as f64),
+        V::Float32(Some(n)) => Some((f64::from(*n), 0.0)),
+        V::Float64(Some(n)) => Some((*n, 0.0)),
+        V::Decimal32(Some(n), _, scale) => Some(decimal(f64::from(*n), *scale)),
+        V::Decimal64(Some(n), _, scale) => Some(decimal(*n as f64, *scale)),
+        V::Decimal128(Some(n), _, scale) => Some(decimal(*n as f64, *scale)),
+        V::Date32(Some(days)) => Some((f64::from(*days) * DAY_SECONDS, DAY_SECONDS)),
+        V::Date64(Some(ms)) => Some((*ms as f64 / 1e3, DAY_SECONDS)),
+        V::TimestampSecond(Some(n), _) => Some(time(*n, TimeUnit::Second)),
+        V::TimestampMillisecond(Some(n), _) => Some(time(*n, TimeUnit::Millisecond)),
+        V::TimestampMicrosecond(Some(n), _) => Some(time(*n, TimeUnit::Microsecond)),
+        V::TimestampNanosecond(Some(n), _) => Some(time(*n, TimeUnit::Nanosecond)),
+        V::Dictionary(_, value) => number(value),
+        _ => None,
+    };
+    found.filter(|(number, _)| number.is_finite())
+}
+
+fn decimal(unscaled: f64, scale: i8) -> (f64, f64) {
+    let step = 10_f64.powi(-i32::from(scale));
+    (unscaled * step, step)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn time(n: i64, unit: TimeUnit) -> (f64, f64) {
+    let step = match unit {
+        TimeUnit::Second => 1.0,
+        TimeUnit::Millisecond => 1e-3,
+        TimeUnit::Microsecond => 1e-6,
+        TimeUnit::Nanosecond => 1e-9,
+    };
+    (n as f64 * step, step)
+}
+
+/// Bytes of a value of this type.
+fn width(data_type: &DataType) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a few bytes")]
+    if let Some(bytes) = data_type.primitive_width() {
+        return bytes as f64;
+    }
+    match data_type {
+        DataType::Null | DataType::Boolean => 1.0,
+        DataType::FixedSizeBinary(bytes) => f64::from(*bytes),
+        DataType::Dictionary(_, value) => width(value),
+        DataType::List(field) | DataType::LargeList(field) => {
+            width(field.data_type()) * defaults::ARRAY_ELEMENTS
+        }
+        DataType::FixedSizeList(field, length) => width(field.data_type()) * f64::from(*length),
+        DataType::Struct(fields) => fields.iter().map(|f| width(f.data_type())).sum(),
+        _ => defaults::VARIABLE_WIDTH,
+    }
+}
