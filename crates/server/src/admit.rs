@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_admission::{
-    Admission, AdmissionError, Charge, Demand, LockMode, LockRequest, Locks, Owner, QueueId,
+    Admission, AdmissionError, Charge, Cost, Demand, LockMode, LockRequest, Locks, Owner, QueueId,
     Refusal, RelationId, Slot,
 };
-use forebay_catalog::Snapshot;
+use forebay_catalog::{QueueAttributes, Snapshot};
 use forebay_engine::Plan;
 use forebay_sql::{Class, Statement};
 
@@ -26,6 +26,7 @@ pub(crate) enum Charged {
 
 /// A statement that has to step aside.
 pub(crate) struct Aside {
+    pub(crate) queue: GoverningQueue,
     pub(crate) slot: Slot,
     pub(crate) demand: Demand,
     pub(crate) plan: EarlierPlan,
@@ -51,19 +52,28 @@ impl EarlierPlan {
     }
 }
 
-/// What a plan will take of its queue. Cost and memory are not estimated yet; without limits to
-/// compare them with, nothing depends on them.
-pub(crate) fn demand(_plan: &Plan) -> Demand {
-    Demand::default()
-}
-
-/// The charge on the slot's queue. A statement that has stepped aside comes with its charge; only
-/// if its new plan needs more it is charged anew.
-pub(crate) fn charge(admission: &Admission, holds: Holds, demand: Demand) -> Result<Charged> {
-    let Holds { slot, charge } = holds;
-    let Some(slot) = slot else {
+/// The charge of a plan on its queue. A statement that has stepped aside comes with its charge;
+/// only if its new plan needs more it is charged anew. One below `MIN_COST` gives its slot back.
+pub(crate) fn charge(
+    admission: &Admission,
+    queue: Option<&GoverningQueue>,
+    holds: Holds,
+    plan: &Plan,
+) -> Result<Charged> {
+    let (
+        Some(queue),
+        Holds {
+            slot: Some(slot),
+            charge,
+        },
+    ) = (queue, holds)
+    else {
         return Ok(Charged::Fits(Holds::default()));
     };
+    let demand = queue.demand(plan.cost());
+    if admission.exempts(queue.id, demand.cost) {
+        return Ok(Charged::Fits(Holds::default()));
+    }
     let covers = |charge: &Charge| {
         let held = charge.demand();
         held.cost >= demand.cost && held.memory_bytes >= demand.memory_bytes
@@ -81,26 +91,66 @@ pub(crate) fn charge(admission: &Admission, holds: Holds, demand: Demand) -> Res
     })
 }
 
-/// The resource queue of a statement.
-struct GoverningQueue {
-    id: QueueId,
+/// The resource queue of a statement, as the catalog and the session's settings have it.
+#[derive(Debug, Clone)]
+pub(crate) struct GoverningQueue {
+    pub(crate) id: QueueId,
     name: Arc<str>,
-    timeout: Option<Duration>,
+    attributes: QueueAttributes,
+    /// What the session wants for each statement; 0 leaves it to the queue.
+    statement_mem_bytes: u64,
 }
 
 impl GoverningQueue {
+    pub(crate) fn has_min_cost(&self) -> bool {
+        self.attributes.min_cost > 0.0
+    }
+
     fn wanted(&self) -> Wanted {
         Wanted::Queue {
             name: Arc::clone(&self.name),
-            timeout: self.timeout,
+            timeout: self.attributes.queue_timeout_ms.map(Duration::from_millis),
+        }
+    }
+
+    /// What a plan of this cost takes of the queue. A statement's memory is an equal part of
+    /// `MEMORY_LIMIT` for each slot, or, where only cost is limited, the part that its cost has of
+    /// `MAX_COST`; or what the session says (Greenplum's rules).
+    fn demand(&self, cost: f64) -> Demand {
+        let attributes = &self.attributes;
+        let limit = attributes.memory_limit_kb.map(|kb| kb * 1024);
+        let memory = limit.map(|limit| match (self.statement_mem_bytes, attributes) {
+            (
+                0,
+                QueueAttributes {
+                    active_statements: Some(slots),
+                    ..
+                },
+            ) => limit / u64::from(*slots),
+            (
+                0,
+                QueueAttributes {
+                    max_cost: Some(most),
+                    ..
+                },
+            ) => (limit as f64 * (cost / most).min(1.0)) as u64,
+            (bytes, _) => bytes.min(limit),
+        });
+        Demand {
+            cost: Cost::new(cost),
+            memory_bytes: memory.unwrap_or_default(),
         }
     }
 }
 
 impl Session {
     /// The slot of a governed statement; superusers and ungoverned statements need none.
-    pub(crate) async fn slot(&self, class: &Class, running: &Running) -> Result<Holds> {
-        let Some(queue) = self.governing_queue(class) else {
+    pub(crate) async fn slot(
+        &self,
+        queue: Option<&GoverningQueue>,
+        running: &Running,
+    ) -> Result<Holds> {
+        let Some(queue) = queue else {
             return Ok(Holds::default());
         };
         let admission = &self.server.inner.admission;
@@ -112,16 +162,43 @@ impl Session {
         })
     }
 
+    /// Slot and charge of a statement whose cost is known; below `MIN_COST` it needs neither.
+    pub(crate) async fn slot_of_cost(
+        &self,
+        queue: &GoverningQueue,
+        cost: f64,
+        running: &Running,
+    ) -> Result<Holds> {
+        let admission = &self.server.inner.admission;
+        let demand = queue.demand(cost);
+        if admission.exempts(queue.id, demand.cost) {
+            return Ok(Holds::default());
+        }
+        let wait = admission.slot_and_charge(&self.handle.owner, queue.id, demand);
+        let (slot, charge) = self.admission_wait(running, &queue.wanted(), wait).await?;
+        Ok(Holds {
+            slot: Some(slot),
+            charge: Some(charge),
+        })
+    }
+
     /// The resource queue that governs a statement, which the role in force decides.
-    fn governing_queue(&self, class: &Class) -> Option<GoverningQueue> {
+    pub(crate) fn governing_queue(&self, class: &Class) -> Option<GoverningQueue> {
         let all = self.setting("resource_select_only") == "off";
         let governed = class.governed || (all && class.dml);
         if !governed || self.is_superuser() || self.setting("resource_scheduler") == "off" {
             return None;
         }
         let snapshot = self.snapshot();
-        let _ = snapshot.role(self.current_user())?;
-        None
+        let role = snapshot.role(self.current_user())?;
+        let queue = snapshot.resource_queue_by_oid(role.resource_queue)?;
+        let most = self.settings.bytes("max_statement_mem");
+        Some(GoverningQueue {
+            id: QueueId(queue.oid),
+            name: queue.name.as_str().into(),
+            attributes: queue.attributes,
+            statement_mem_bytes: self.settings.bytes("statement_mem").min(most),
+        })
     }
 
     /// Gives back slot and locks, and waits for slot and charge together.
@@ -129,13 +206,10 @@ impl Session {
         &self,
         aside: Aside,
         locks: Option<Locks>,
-        class: &Class,
         running: &Running,
     ) -> Result<(Holds, Option<EarlierPlan>)> {
         let admission = &self.server.inner.admission;
-        let wanted = self
-            .governing_queue(class)
-            .map_or(Wanted::Locks { timeout: None }, |queue| queue.wanted());
+        let wanted = aside.queue.wanted();
         let wait = admission.step_aside(aside.slot, locks, aside.demand);
         let (slot, charge) = self.admission_wait(running, &wanted, wait).await?;
         let holds = Holds {

@@ -59,6 +59,7 @@ use forebay_engine::{Engine, EngineConfig, discover};
 use forebay_lifecycle::Registry;
 
 use sessions::Sessions;
+use tokio::sync::Semaphore;
 
 /// What the operator chose for the server.
 #[derive(Debug, Clone)]
@@ -79,12 +80,17 @@ pub struct Server {
     inner: Arc<Inner>,
 }
 
+/// Statements that may plan at once before they have a slot (`MIN_COST`).
+const ESTIMATES_AT_ONCE: usize = 4;
+
 struct Inner {
     config: ServerConfig,
     session_config: SessionConfig,
     catalog: Arc<Catalog>,
     engine: Engine,
     admission: Admission,
+    /// Turns of those who plan before they have a slot.
+    estimates: Semaphore,
     registry: Registry,
     sessions: Arc<Sessions>,
     shutting_down: AtomicBool,
@@ -108,6 +114,7 @@ impl Server {
                 catalog,
                 engine,
                 admission,
+                estimates: Semaphore::new(ESTIMATES_AT_ONCE),
                 registry: Registry::default(),
                 sessions,
                 shutting_down: AtomicBool::new(false),

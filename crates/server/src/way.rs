@@ -13,7 +13,7 @@ use forebay_engine::{Launch, LogicalStatement, Next, Plan, ResultStream, Vantage
 use forebay_lifecycle::NewQuery;
 use forebay_sql::{Class, Parsed, Statement};
 
-use crate::admit::{self, Aside, Charged, EarlierPlan, demand};
+use crate::admit::{self, Aside, Charged, EarlierPlan, GoverningQueue};
 use crate::copy::CopyOut;
 use crate::planning::{Finish, Planning, Shape, shape};
 use crate::portals::Declaration;
@@ -80,8 +80,9 @@ impl Session {
         guard.over(self.evaluate_arguments(request)).await?;
         let request = &*request;
         let statement = &request.parsed.statement;
-        let mut holds = guard.over(self.slot(class, running)).await?; // 3. before any lock or name
-        let mut earlier = None;
+        let queue = self.governing_queue(class);
+        let admitted = self.admit(request, queue.as_ref(), running); // 3. before any lock
+        let (mut holds, mut earlier) = guard.over(admitted).await?;
         loop {
             let locks = guard.over(self.lock(class, statement, running)).await?; // 4. all at once
             let Some(shape) = shape(statement)? else {
@@ -94,7 +95,10 @@ impl Session {
             };
             let planning = self.planning(request, shape)?;
             let finish = planning.shape.finish.clone();
-            match guard.over(self.launch(planning, holds, earlier)).await? {
+            match guard
+                .over(self.launch(planning, queue.clone(), holds, earlier))
+                .await?
+            {
                 Launch::Running((held, returns_count), rows) => {
                     self.keep(locks);
                     running.hold(held);
@@ -107,11 +111,43 @@ impl Session {
                 }
                 Launch::Stopped(aside) => {
                     // Back to 4, with demand known and charged.
-                    (holds, earlier) = guard
-                        .over(self.step_aside(aside, locks, class, running))
-                        .await?;
+                    (holds, earlier) = guard.over(self.step_aside(aside, locks, running)).await?;
                 }
             }
+        }
+    }
+
+    /// The slot. Where the queue has `MIN_COST` the cost is worked out before, since whoever is
+    /// below it does not wait even when every slot is taken; planning needs no lock. Only a few
+    /// statements do so at once: the others take their slot first.
+    async fn admit(
+        &mut self,
+        request: &Request,
+        queue: Option<&GoverningQueue>,
+        running: &Running,
+    ) -> Result<(Holds, Option<EarlierPlan>)> {
+        if let Some(queue) = queue.filter(|queue| queue.has_min_cost())
+            && let Some(shape) = shape(&request.parsed.statement)?
+            && let Ok(_turn) = self.server.clone().inner.estimates.try_acquire()
+        {
+            let planning = self.planning(request, shape)?;
+            let (cost, plan) = self.estimate(planning).await?;
+            let holds = self.slot_of_cost(queue, cost, running).await?;
+            return Ok((holds, Some(plan)));
+        }
+        Ok((self.slot(queue, running).await?, None))
+    }
+
+    /// Plans without running.
+    async fn estimate(&self, planning: Planning) -> Result<(f64, EarlierPlan)> {
+        let work = async move {
+            let plan = planning.plan().await?;
+            let estimate = (plan.cost(), EarlierPlan::new(plan, &planning));
+            Ok::<Next<(), _>, Error>(Next::Stop(estimate))
+        };
+        match self.server.inner.engine.launch(work).await? {
+            Launch::Stopped(estimate) => Ok(estimate),
+            Launch::Running((), _) => unreachable!("an estimate runs nothing"),
         }
     }
 
@@ -119,6 +155,7 @@ impl Session {
     async fn launch(
         &mut self,
         planning: Planning,
+        queue: Option<GoverningQueue>,
         holds: Holds,
         earlier: Option<EarlierPlan>,
     ) -> Result<Launch<(Holds, bool), Aside>> {
@@ -130,18 +167,21 @@ impl Session {
                 None => planning.plan().await?, // 5. plan and estimate
             };
             allowed.check(&plan)?;
-            Ok::<_, Error>(match admit::charge(&admission, holds, demand(&plan))? {
-                // 6
-                Charged::Fits(holds) => {
-                    let returns_count = plan.returns_count();
-                    Next::Run((holds, returns_count), plan) // 7. run
-                }
-                Charged::Lacks(slot, demand) => Next::Stop(Aside {
-                    slot,
-                    demand,
-                    plan: EarlierPlan::new(plan, &planning),
-                }),
-            })
+            Ok::<_, Error>(
+                match admit::charge(&admission, queue.as_ref(), holds, &plan)? {
+                    // 6
+                    Charged::Fits(holds) => {
+                        let returns_count = plan.returns_count();
+                        Next::Run((holds, returns_count), plan) // 7. run
+                    }
+                    Charged::Lacks(slot, demand) => Next::Stop(Aside {
+                        queue: queue.expect("only what is governed is charged"),
+                        slot,
+                        demand,
+                        plan: EarlierPlan::new(plan, &planning),
+                    }),
+                },
+            )
         };
         self.server.inner.engine.launch(work).await
     }
