@@ -88,10 +88,8 @@ fn cancelled(admission: &Admission) -> thread::JoinHandle<()> {
     })
 }
 
-fn join<const N: usize>(threads: [thread::JoinHandle<()>; N]) {
-    for thread in threads {
-        thread.join().expect("ends");
-    }
+fn join<T, const N: usize>(threads: [thread::JoinHandle<T>; N]) -> [T; N] {
+    threads.map(|thread| thread.join().expect("ends"))
 }
 
 fn holder(admission: &Admission) -> (OwnerGuard, forebay_admission::Slot) {
