@@ -130,10 +130,17 @@ fn totals(report: &str) -> Option<Totals> {
     Some(Totals { passed, failed })
 }
 
-/// The cargo that started us.
+/// The cargo that started us. It must not see what cargo told us of this program: build scripts
+/// that look at such variables would run again, and half of what is built with them.
 fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(repository());
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&*name);
+        }
+    }
     command
 }
 
