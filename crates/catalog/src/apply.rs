@@ -13,6 +13,9 @@ use crate::snapshot::{Relation, Role, Schema, Snapshot};
 use crate::{BOOTSTRAP_ROLE_OID, FIRST_TRANSIENT_OID, MAX_DEPENDENTS_LISTED, MAX_NAME_BYTES};
 use crate::{PUBLIC_SCHEMA, PUBLIC_SCHEMA_OID};
 
+/// Schemas of the server's own views, beside those whose names start with `pg_`.
+const SYSTEM_SCHEMAS: [&str; 3] = ["information_schema", "gp_toolkit", "forebay"];
+
 impl Snapshot {
     /// The snapshot that this one becomes through `change`.
     ///
@@ -274,7 +277,7 @@ impl Snapshot {
         if name.starts_with("pg_") {
             return Err(reserved(ObjectKind::Schema, name));
         }
-        if name == "information_schema" || self.schemas.contains_key(name) {
+        if SYSTEM_SCHEMAS.contains(&name) || self.schemas.contains_key(name) {
             return Err(duplicate(ObjectKind::Schema, name));
         }
         self.existing_role(owner)?;
@@ -294,7 +297,7 @@ impl Snapshot {
     }
 
     fn drop_schema(&mut self, name: &str, cascade: bool) -> Result<(), CatalogError> {
-        if name == PUBLIC_SCHEMA || name == "information_schema" || name.starts_with("pg_") {
+        if name == PUBLIC_SCHEMA || SYSTEM_SCHEMAS.contains(&name) || name.starts_with("pg_") {
             return Err(required(ObjectKind::Schema, name));
         }
         let schema = self.existing_schema(name)?;

@@ -22,6 +22,12 @@ pub(crate) const PG_CATALOG: &str = "pg_catalog";
 /// The schema of SQL's own views of the catalog.
 pub(crate) const INFORMATION_SCHEMA: &str = "information_schema";
 
+/// The schema of Greenplum's views for administrators.
+pub(crate) const GP_TOOLKIT: &str = "gp_toolkit";
+
+/// The schema of Forebay's own views.
+pub(crate) const FOREBAY: &str = "forebay";
+
 /// The catalogs, schemas and relations of one snapshot, as one statement sees them.
 #[derive(Clone)]
 pub(crate) struct SnapshotCatalogs {
@@ -85,7 +91,8 @@ impl CatalogProviderList for SnapshotCatalogs {
 
 impl CatalogProvider for SnapshotCatalogs {
     fn schema_names(&self) -> Vec<String> {
-        let mut names = vec![PG_CATALOG.to_owned(), INFORMATION_SCHEMA.to_owned()];
+        let system = [PG_CATALOG, INFORMATION_SCHEMA, GP_TOOLKIT, FOREBAY];
+        let mut names: Vec<String> = system.map(str::to_owned).into();
         names.extend(
             self.vantage
                 .facts

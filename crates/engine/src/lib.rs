@@ -39,7 +39,10 @@ pub use files::{DiscoveredTable, discover};
 pub use notices::{Notice, Notices};
 pub use parameters::ParameterTypes;
 pub use plan::{Launch, LogicalStatement, Next, Plan, ResultStream};
-pub use system::{Backend, BackendControl, CursorRow, PreparedRow, SettingRow};
+pub use system::{
+    Backend, BackendControl, CursorRow, LockRow, LockTarget, PreparedRow, QueueStatus, QueueTotals,
+    SettingRow, WaiterRow,
+};
 pub use types::{texts_of, value_of_text};
 pub use vantage::{SessionFacts, Vantage};
 

@@ -55,6 +55,7 @@ files! {
     nulls
     numbers
     prepared
+    resource_queues
     roles
     select
     set_operations

@@ -103,10 +103,11 @@ impl Server {
     /// When the catalog is in use, damaged or unreadable, or the engine refuses its configuration.
     pub async fn open(data_dir: &Path, config: ServerConfig) -> Result<Self> {
         let catalog = Arc::new(Catalog::open(data_dir, &config.bootstrap_role).await?);
-        let sessions = Arc::new(Sessions::default());
-        let engine = Engine::new(&config.engine, Arc::clone(&sessions) as _)?;
         let admission = Admission::new();
-        queues::keep_in_step(&catalog, admission.clone()).await;
+        let sessions = Arc::new(Sessions::new(admission.clone()));
+        let engine = Engine::new(&config.engine, Arc::clone(&sessions) as _)?;
+        let tally = Arc::clone(&sessions.tally);
+        queues::keep_in_step(&catalog, admission.clone(), tally).await;
         Ok(Self {
             inner: Arc::new(Inner {
                 session_config: config.engine.session_config(),

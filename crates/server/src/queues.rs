@@ -4,22 +4,34 @@
 //! snapshot. So admission knows a queue before the first statement can ask for it, and a changed
 //! limit wakes who fits at the commit, not when somebody looks.
 
+pub(crate) mod shown;
+pub(crate) mod tally;
+pub(crate) mod why;
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use forebay_admission::{Admission, Cost, Limits, QueueId};
 use forebay_catalog::{Catalog, QueueAttributes, Snapshot};
 use parking_lot::Mutex;
 
+use tally::Tally;
+
 /// Keeps admission's queues those of the catalog for as long as the catalog lives.
-pub(crate) async fn keep_in_step(catalog: &Catalog, admission: Admission) {
+pub(crate) async fn keep_in_step(catalog: &Catalog, admission: Admission, tally: Arc<Tally>) {
     let known = Mutex::new(BTreeMap::new());
     catalog
-        .observe(move |snapshot| update(&admission, &mut known.lock(), snapshot))
+        .observe(move |snapshot| update(&admission, &tally, &mut known.lock(), snapshot))
         .await;
 }
 
 /// Brings admission from the queues that it knows to those of `snapshot`.
-fn update(admission: &Admission, known: &mut BTreeMap<QueueId, Limits>, snapshot: &Snapshot) {
+fn update(
+    admission: &Admission,
+    tally: &Tally,
+    known: &mut BTreeMap<QueueId, Limits>,
+    snapshot: &Snapshot,
+) {
     let queues = snapshot.resource_queues();
     let wanted: BTreeMap<QueueId, Limits> = queues
         .map(|queue| (QueueId(queue.oid), limits(&queue.attributes)))
@@ -31,6 +43,7 @@ fn update(admission: &Admission, known: &mut BTreeMap<QueueId, Limits>, snapshot
     }
     for queue in known.keys().filter(|queue| !wanted.contains_key(queue)) {
         admission.drop_queue(*queue);
+        tally.forget(*queue);
     }
     *known = wanted;
 }
@@ -80,7 +93,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let catalog = Catalog::open(directory.path(), "boss").await.unwrap();
         let admission = Admission::new();
-        keep_in_step(&catalog, admission.clone()).await;
+        keep_in_step(&catalog, admission.clone(), Arc::default()).await;
         assert_in_step(&admission, &catalog.snapshot());
         let default = admission.limits(QueueId(DEFAULT_QUEUE_OID)).unwrap();
         assert_eq!(default.active_statements, Some(20));
@@ -120,7 +133,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let catalog = Catalog::open(directory.path(), "boss").await.unwrap();
         let admission = Admission::new();
-        keep_in_step(&catalog, admission.clone()).await;
+        keep_in_step(&catalog, admission.clone(), Arc::default()).await;
         let alter = |n: &str| Change::AlterQueue {
             name: "pg_default".to_owned(),
             change: change(&[("active_statements", n)]),

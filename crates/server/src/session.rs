@@ -458,6 +458,11 @@ impl Session {
             status.query = Arc::clone(text);
             status.query_id = Some(id.to_string());
             status.query_start = Some(now);
+            status.statements += 1;
+            let role = self.current_user();
+            if status.role != role {
+                role.clone_into(&mut status.role);
+            }
         }
         status.transaction_start = match &self.transaction {
             Transaction::None => statement.map(|_| now),

@@ -6,15 +6,18 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use chrono::{DateTime, Utc};
 use dashmap::DashMap;
-use forebay_admission::{Owner, OwnerGuard};
+use forebay_admission::{Admission, Owner, OwnerGuard};
 use forebay_engine::{
-    Backend, BackendControl, CursorRow, EngineError, PreparedRow, SessionFacts, SettingRow,
+    Backend, BackendControl, CursorRow, EngineError, LockRow, PreparedRow, QueueStatus,
+    SessionFacts, SettingRow, WaiterRow,
 };
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::interrupt::{Interrupt, Interruptor};
 use crate::portals::{self, Listing};
+use crate::queues::shown::{self, Pids};
+use crate::queues::tally::Tally;
 use crate::settings;
 
 /// What a session does, as `pg_stat_activity` names it.
@@ -48,6 +51,10 @@ pub(crate) struct Status {
     pub(crate) application_name: String,
     pub(crate) query: Arc<str>,
     pub(crate) query_id: Option<String>,
+    /// The role in force when the current or last statement began.
+    pub(crate) role: String,
+    /// Statements that have begun.
+    pub(crate) statements: u64,
     pub(crate) query_start: Option<DateTime<Utc>>,
     pub(crate) transaction_start: Option<DateTime<Utc>>,
     pub(crate) state_change: DateTime<Utc>,
@@ -118,6 +125,7 @@ impl SessionHandle {
             pid: self.pid,
             database: self.database.clone(),
             user: self.user.clone(),
+            role: status.role.clone(),
             application_name: status.application_name.clone(),
             client_address: self.client_address.clone(),
             client_port: self.client_port,
@@ -138,6 +146,7 @@ impl SessionHandle {
                 .or_else(|| client_wait(&status).map(|_| "ClientRead".to_owned())),
             query: status.query.to_string(),
             query_id: status.query_id.clone(),
+            statements: status.statements,
         }
     }
 }
@@ -148,8 +157,12 @@ fn client_wait(status: &Status) -> Option<&'static str> {
 }
 
 /// The living sessions by process id.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sessions {
+    /// Asked for what the sessions hold and wait for.
+    admission: Admission,
+    /// How long statements have waited in each queue.
+    pub(crate) tally: Arc<Tally>,
     by_pid: DashMap<i32, Arc<SessionHandle>>,
     last_pid: AtomicI32,
     closed: Notify,
@@ -185,6 +198,23 @@ pub(crate) enum Full {
 }
 
 impl Sessions {
+    pub(crate) fn new(admission: Admission) -> Self {
+        Self {
+            admission,
+            tally: Arc::default(),
+            by_pid: DashMap::new(),
+            last_pid: AtomicI32::new(0),
+            closed: Notify::new(),
+            door: Mutex::new(()),
+        }
+    }
+
+    /// The process ids of all sessions.
+    fn pids(&self) -> Pids {
+        let sessions = self.by_pid.iter();
+        sessions.map(|s| (s.owner.owner(), s.pid)).collect()
+    }
+
     /// Opens a session if there is room for it.
     pub(crate) fn open(&self, new: NewHandle, room: Room) -> Result<Arc<SessionHandle>, Full> {
         // Those who come at once are counted one after the other.
@@ -203,7 +233,7 @@ impl Sessions {
             pid: self.free_pid(),
             secret: rand::random(),
             owner: new.owner,
-            user: new.user,
+            user: new.user.clone(),
             superuser: new.superuser,
             database: new.database,
             client_address: new.client_address,
@@ -214,6 +244,8 @@ impl Sessions {
                 application_name: new.application_name,
                 query: Arc::from(""),
                 query_id: None,
+                role: new.user,
+                statements: 0,
                 query_start: None,
                 transaction_start: None,
                 state_change: now,
@@ -355,6 +387,18 @@ impl BackendControl for Sessions {
             session.termination.interrupt(Interrupt::Terminate);
         }
         Ok(session.is_some())
+    }
+
+    fn queues(&self) -> Vec<QueueStatus> {
+        shown::queues(&self.admission, &self.tally)
+    }
+
+    fn locks(&self) -> Vec<LockRow> {
+        shown::locks(&self.admission, &self.pids())
+    }
+
+    fn waiters(&self, asker: &SessionFacts) -> Vec<WaiterRow> {
+        shown::waiters(&self.admission, &self.pids(), asker)
     }
 
     fn settings(&self, asker: &SessionFacts) -> Vec<SettingRow> {

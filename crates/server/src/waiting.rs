@@ -5,8 +5,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_admission::{AdmissionError, Owner, Reason, WaiterView};
+use forebay_admission::{AdmissionError, QueueId, Reason, WaiterView};
 
+use crate::queues::tally::CountedWait;
+use crate::queues::why::explanation;
 use crate::running::Running;
 use crate::sessions::SessionHandle;
 use crate::{Error, Notice, Result, Session};
@@ -41,10 +43,14 @@ impl Session {
             () = std::future::ready(()) => {}
         }
         let _shown = self.show_wait(running, wanted);
+        let mut counted = self.count_wait(wanted);
         tokio::select! {
             biased;
             granted = wait => granted.map_err(|error| self.admission_error(error)),
-            error = self.waited_too_long(wanted) => Err(error),
+            error = self.waited_too_long(wanted) => {
+                counted.iter_mut().for_each(CountedWait::timed_out);
+                Err(error)
+            }
             () = self.tell_of_wait(wanted) => unreachable!("it tells and goes on waiting"),
         }
     }
@@ -118,77 +124,21 @@ impl Session {
 
     /// Place and reason of a wait in words.
     fn wait_text(&self, view: Option<&WaiterView>) -> String {
-        let Some(view) = view else {
-            return "it is being granted".to_owned();
-        };
-        let holders = |owners: &[Owner]| self.processes(owners);
-        let why = match &view.reason {
-            Reason::Turn { head, .. } => format!("process {} is next", self.process(*head)),
-            Reason::Slots {
-                limit, holders: of, ..
-            } => format!("all {limit} slots are taken by {}", holders(of)),
-            Reason::Cost {
-                needed,
-                available,
-                limit,
-                holders: of,
-                ..
-            } => format!(
-                "it needs cost {needed}, of the limit {limit} there is {available} left beside {}",
-                holders(of)
-            ),
-            Reason::Idle {
-                needed,
-                limit,
-                holders: of,
-                ..
-            } => format!(
-                "its cost {needed} is above the limit {limit}, so it waits for {} to end",
-                holders(of)
-            ),
-            Reason::Memory {
-                needed_bytes,
-                available_bytes,
-                limit_bytes,
-                holders: of,
-                ..
-            } => format!(
-                "it needs {needed_bytes} bytes of memory, of the limit {limit_bytes} there are \
-                 {available_bytes} left beside {}",
-                holders(of)
-            ),
-            Reason::HeldBack { holders: of, .. } => {
-                format!("{} runs on a slot beyond the limit", holders(of))
-            }
-            Reason::Lock {
-                relation,
-                mode,
-                holders: of,
-                ahead,
-            } => {
-                let before: Vec<Owner> = of.iter().chain(ahead).copied().collect();
-                let relation = self.relation_name(*relation);
-                format!(
-                    "{mode} on relation {relation} is kept from it by {}",
-                    holders(&before)
-                )
-            }
-        };
-        format!("place {}; {why}", view.place)
+        let named = |relation| self.relation_name(relation);
+        let process = |owner| self.server.inner.sessions.pid_of(owner);
+        view.map_or_else(
+            || "it is being granted".to_owned(),
+            |view| explanation(view, named, process),
+        )
     }
 
-    fn processes(&self, owners: &[Owner]) -> String {
-        let names: Vec<String> = owners.iter().map(|owner| self.process(*owner)).collect();
-        match names.as_slice() {
-            [] => "nobody".to_owned(),
-            [one] => format!("process {one}"),
-            many => format!("processes {}", many.join(", ")),
-        }
-    }
-
-    fn process(&self, owner: Owner) -> String {
-        let pid = self.server.inner.sessions.pid_of(owner);
-        pid.map_or_else(|| "that has ended".to_owned(), |pid| pid.to_string())
+    /// Counts a wait in a queue until the answer is dropped.
+    fn count_wait(&self, wanted: &Wanted) -> Option<CountedWait> {
+        let Wanted::Queue { name, .. } = wanted else {
+            return None;
+        };
+        let queue = QueueId(self.snapshot().resource_queue(name)?.oid);
+        Some(self.server.inner.sessions.tally.begin_wait(queue))
     }
 }
 

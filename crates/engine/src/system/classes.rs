@@ -6,14 +6,11 @@ use datafusion::arrow::datatypes::{Field, SchemaRef};
 use datafusion::common::ScalarValue;
 use forebay_catalog::{BOOTSTRAP_ROLE_OID, Snapshot};
 
-use super::directory::{
-    Directory, INFORMATION_SCHEMA_OID, Listed, PG_CATALOG_OID, Relations, role_name, role_oid,
-};
+use super::directory::{Directory, Listed, Relations, SYSTEM_SCHEMAS, role_name, role_oid};
 use super::relation::{
     NULL, Row, boolean, int, oid, relation, relation_of_files, small, text, text_or_null,
 };
 use super::types;
-use crate::catalogs::{INFORMATION_SCHEMA, PG_CATALOG};
 
 pub(super) fn all(relations: &mut Relations, directory: &Arc<Directory>) {
     let with_columns = Arc::clone(directory);
@@ -166,13 +163,9 @@ fn attribute_row(listed: &Listed, number: i16, field: &Arc<Field>) -> Row {
 const PG_NAMESPACE: &str = "oid oid, nspname name, nspowner oid, nspacl aclitem[]";
 
 fn namespace_rows(snapshot: &Snapshot) -> Vec<Row> {
-    let system = [
-        (PG_CATALOG_OID, PG_CATALOG),
-        (INFORMATION_SCHEMA_OID, INFORMATION_SCHEMA),
-    ];
     let row = |number, name: &str, owner| vec![oid(number), text(name), oid(owner), NULL];
-    let mut rows: Vec<Row> = system
-        .map(|(number, name)| row(number, name, BOOTSTRAP_ROLE_OID))
+    let mut rows: Vec<Row> = SYSTEM_SCHEMAS
+        .map(|(name, number)| row(number, name, BOOTSTRAP_ROLE_OID))
         .into();
     rows.extend(
         snapshot

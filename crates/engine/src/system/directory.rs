@@ -11,15 +11,18 @@ use datafusion::common::Result;
 use forebay_catalog::{BOOTSTRAP_ROLE_OID, RelationDefinition, Snapshot};
 use futures::StreamExt;
 
-use crate::catalogs::{INFORMATION_SCHEMA, PG_CATALOG};
+use crate::catalogs::{FOREBAY, GP_TOOLKIT, INFORMATION_SCHEMA, PG_CATALOG};
 use crate::{SessionFacts, Vantage};
 
-/// Object id of schema `pg_catalog`, as in PostgreSQL.
-pub(super) const PG_CATALOG_OID: u32 = 11;
-
-/// Object id of schema `information_schema`. PostgreSQL's differs from cluster to cluster; here it
-/// and [`FIRST_VIEW_OID`] are above everything that the library has numbered and commented on.
-pub(super) const INFORMATION_SCHEMA_OID: u32 = 15_000;
+/// The system's schemas and their object ids. That of `pg_catalog` is PostgreSQL's; the others
+/// differ there from cluster to cluster. Here they and [`FIRST_VIEW_OID`] are above everything that
+/// the library has numbered and commented on, with room behind each for its relations.
+pub(super) const SYSTEM_SCHEMAS: [(&str, u32); 4] = [
+    (PG_CATALOG, 11),
+    (INFORMATION_SCHEMA, 15_000),
+    (GP_TOOLKIT, 15_500),
+    (FOREBAY, 15_600),
+];
 
 /// Views of `pg_catalog` are numbered from here; theirs too differ from cluster to cluster.
 const FIRST_VIEW_OID: u32 = 14_500;
@@ -44,7 +47,7 @@ impl EngineLink {
 
 /// One of the system's schemas: its relations by name.
 pub(super) struct Relations {
-    schema: &'static str,
+    pub(super) schema: &'static str,
     pub(super) by_name: BTreeMap<&'static str, SystemEntry>,
 }
 
@@ -71,7 +74,7 @@ impl Relations {
     pub(super) fn numbered(mut self) -> Self {
         let mut next = match self.schema {
             PG_CATALOG => FIRST_VIEW_OID,
-            _ => INFORMATION_SCHEMA_OID + 1,
+            schema => system_schema_oid(schema).unwrap_or_default() + 1,
         };
         for (name, entry) in &mut self.by_name {
             entry.oid = table_oid(name).unwrap_or_else(|| {
@@ -134,7 +137,7 @@ enum Source {
 pub(super) struct Directory {
     link: EngineLink,
     /// Weak, because the relations themselves look things up here.
-    system: OnceLock<[Weak<Relations>; 2]>,
+    system: OnceLock<Vec<Weak<Relations>>>,
 }
 
 impl Directory {
@@ -145,8 +148,8 @@ impl Directory {
         }
     }
 
-    pub(super) fn fill(&self, system: [&Arc<Relations>; 2]) {
-        let _ = self.system.set(system.map(Arc::downgrade));
+    pub(super) fn fill(&self, system: &[Arc<Relations>]) {
+        let _ = self.system.set(system.iter().map(Arc::downgrade).collect());
     }
 
     fn system(&self) -> impl Iterator<Item = Arc<Relations>> {
@@ -227,10 +230,7 @@ impl Directory {
 }
 
 fn system_relations(schema: &Relations) -> Vec<Listed> {
-    let schema_oid = match schema.schema {
-        PG_CATALOG => PG_CATALOG_OID,
-        _ => INFORMATION_SCHEMA_OID,
-    };
+    let schema_oid = system_schema_oid(schema.schema).unwrap_or_default();
     let relations = schema.by_name.iter();
     relations
         .map(|(name, entry)| Listed {
@@ -279,17 +279,23 @@ pub(super) fn role_name(snapshot: &Snapshot, oid: u32) -> Option<String> {
 
 /// Whether `name` is a schema of the system.
 pub(super) fn is_system_schema(name: &str) -> bool {
-    [PG_CATALOG, INFORMATION_SCHEMA].contains(&name)
+    system_schema_oid(name).is_some()
 }
 
-/// The object id of a table of `pg_catalog`: those are the same in every PostgreSQL. What is not
-/// among them is a view.
+/// The object id of a schema of the system.
+pub(super) fn system_schema_oid(name: &str) -> Option<u32> {
+    let found = SYSTEM_SCHEMAS.iter().find(|(schema, _)| *schema == name);
+    found.map(|(_, oid)| *oid)
+}
+
+/// The object id of a table of `pg_catalog`: those are the same in every PostgreSQL, and those of
+/// resource queues in every Greenplum. What is not among them is a view.
 pub(crate) fn table_oid(name: &str) -> Option<u32> {
     let found = TABLE_OIDS.binary_search_by_key(&name, |(name, _)| name);
     found.ok().map(|i| TABLE_OIDS[i].1)
 }
 
-const TABLE_OIDS: [(&str, u32); 64] = [
+const TABLE_OIDS: [(&str, u32); 67] = [
     ("pg_aggregate", 2600),
     ("pg_am", 2601),
     ("pg_amop", 2602),
@@ -333,6 +339,9 @@ const TABLE_OIDS: [(&str, u32); 64] = [
     ("pg_publication_rel", 6106),
     ("pg_range", 3541),
     ("pg_replication_origin", 6000),
+    ("pg_resourcetype", 6059),
+    ("pg_resqueue", 6026),
+    ("pg_resqueuecapability", 6060),
     ("pg_rewrite", 2618),
     ("pg_seclabel", 3596),
     ("pg_sequence", 2224),

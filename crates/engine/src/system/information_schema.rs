@@ -7,14 +7,14 @@ use datafusion::common::ScalarValue;
 use forebay_catalog::{BOOTSTRAP_ROLE_OID, Snapshot};
 
 use super::classes::view_definition;
-use super::directory::{Directory, Listed, Relations, role_name};
+use super::directory::{Directory, Listed, Relations, SYSTEM_SCHEMAS, role_name};
 use super::relation::{
     NULL, Row, empty_relation, int, int_or_null, relation, relation_of_files, text, text_or_null,
     yes_or_no,
 };
 use super::types::{self, precision_and_scale};
 use crate::SessionFacts;
-use crate::catalogs::{INFORMATION_SCHEMA, PG_CATALOG};
+use crate::catalogs::PG_CATALOG;
 
 pub(super) fn all(relations: &mut Relations, directory: &Arc<Directory>) {
     relations.add(
@@ -70,7 +70,7 @@ const SCHEMATA: &str = "catalog_name name, schema_name name, schema_owner name, 
 fn schemata_rows(asker: &SessionFacts) -> Vec<Row> {
     let snapshot = &asker.snapshot;
     let bootstrap = role_name(snapshot, BOOTSTRAP_ROLE_OID);
-    let system = [INFORMATION_SCHEMA, PG_CATALOG].map(|s| (s.to_owned(), bootstrap.clone()));
+    let system = SYSTEM_SCHEMAS.map(|(name, _)| (name.to_owned(), bootstrap.clone()));
     let users = snapshot.schemas();
     let users = users.map(|s| (s.name.clone(), Some(s.owner.clone())));
     let schemas = system.into_iter().chain(users);

@@ -1,9 +1,9 @@
-//! What PostgreSQL's clients ask the system about: the schemas `pg_catalog` and
-//! `information_schema`, and functions.
+//! What clients ask the system about: the schemas `pg_catalog` and `information_schema`,
+//! Greenplum's `gp_toolkit`, our own `forebay`, and functions.
 //!
 //! What depends on the catalog, on sessions and settings is made of the statement's own snapshot
 //! at every scan: `classes.rs` (relations and their columns), `roles.rs`, `databases.rs`,
-//! `sessions.rs`, `time_zones.rs`, `information_schema.rs`. What is the same everywhere (types,
+//! `sessions.rs`, `queues.rs`, `locks.rs`, `time_zones.rs`, `information_schema.rs`. What is the same everywhere (types,
 //! functions, operators) comes from `datafusion-pg-catalog` (`library.rs`). What Forebay has not
 //! is there without rows (`unused.rs`).
 
@@ -13,6 +13,8 @@ mod directory;
 mod functions;
 mod information_schema;
 mod library;
+mod locks;
+mod queues;
 mod relation;
 mod roles;
 mod sessions;
@@ -36,7 +38,7 @@ use datafusion::prelude::SessionContext;
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
 
-use crate::catalogs::{INFORMATION_SCHEMA, PG_CATALOG};
+use crate::catalogs::{FOREBAY, GP_TOOLKIT, INFORMATION_SCHEMA, PG_CATALOG};
 use crate::scans::LeanPlainScans;
 use crate::subqueries::OneRowOfQuery;
 use crate::{DATABASE, EngineConfig, EngineError, SessionFacts};
@@ -45,6 +47,8 @@ pub(crate) use directory::EngineLink;
 pub(crate) use directory::table_oid;
 use directory::{Directory, Relations};
 pub(crate) use functions::names::{output_of, printed};
+pub use locks::{LockRow, LockTarget, WaiterRow};
+pub use queues::{QueueStatus, QueueTotals};
 pub(crate) use unused::is_unused;
 
 /// One row of `pg_stat_activity`.
@@ -56,6 +60,8 @@ pub struct Backend {
     pub database: String,
     /// The role that logged in.
     pub user: String,
+    /// The role in force when the current or last statement began.
+    pub role: String,
     /// `application_name`.
     pub application_name: String,
     /// Client's address; `None` for a local socket.
@@ -80,6 +86,23 @@ pub struct Backend {
     pub query: String,
     /// Id of the current or last query.
     pub query_id: Option<String>,
+    /// Statements that the session has begun.
+    pub statements: u64,
+}
+
+impl Backend {
+    /// PostgreSQL shows others' statements to superusers only.
+    fn is_visible_to(&self, asker: &SessionFacts) -> bool {
+        asker.superuser || self.user == asker.current_user
+    }
+
+    /// The statement's text, as far as `asker` may see it.
+    fn query_for(&self, asker: &SessionFacts) -> &str {
+        match self.is_visible_to(asker) {
+            true => &self.query,
+            false => "<insufficient privilege>",
+        }
+    }
 }
 
 /// One row of `pg_settings`.
@@ -156,6 +179,16 @@ pub trait BackendControl: Debug + Send + Sync {
     /// When `asker` has no right to.
     fn terminate(&self, asker: &SessionFacts, pid: i32) -> std::result::Result<bool, EngineError>;
 
+    /// Every resource queue that admission knows.
+    fn queues(&self) -> Vec<QueueStatus>;
+
+    /// What sessions hold and wait for, for `pg_locks`.
+    fn locks(&self) -> Vec<LockRow>;
+
+    /// Everybody who waits, the oldest wait first. Relations have the names that they have in
+    /// `asker`'s snapshot.
+    fn waiters(&self, asker: &SessionFacts) -> Vec<WaiterRow>;
+
     /// Every setting as `asker` sees it, for `pg_settings`.
     fn settings(&self, asker: &SessionFacts) -> Vec<SettingRow>;
 }
@@ -178,11 +211,11 @@ impl TableFunctionImpl for RelationFunction {
     }
 }
 
-/// The two schemas of the system, and the functions that go with them.
+/// The schemas of the system, and the functions that go with them.
 pub(crate) struct System {
     directory: Arc<Directory>,
     pg_catalog: Arc<Relations>,
-    information_schema: Arc<Relations>,
+    schemas: Vec<Arc<Relations>>,
     backends: Arc<dyn BackendControl>,
 }
 
@@ -194,31 +227,34 @@ impl System {
         classes::all(&mut pg_catalog, &directory);
         databases::all(&mut pg_catalog);
         library::all(&mut pg_catalog);
+        locks::all(&mut pg_catalog, &backends);
+        queues::all(&mut pg_catalog, &backends);
         roles::all(&mut pg_catalog);
         sessions::all(&mut pg_catalog, &backends);
         time_zones::all(&mut pg_catalog);
         unused::all(&mut pg_catalog);
         let mut information_schema = Relations::new(INFORMATION_SCHEMA);
         information_schema::all(&mut information_schema, &directory);
-        let system = Self {
-            pg_catalog: Arc::new(pg_catalog.numbered()),
-            information_schema: Arc::new(information_schema.numbered()),
+        let mut gp_toolkit = Relations::new(GP_TOOLKIT);
+        locks::toolkit(&mut gp_toolkit, &backends);
+        queues::toolkit(&mut gp_toolkit, &backends);
+        let mut forebay = Relations::new(FOREBAY);
+        locks::own(&mut forebay, &backends);
+        let schemas = [pg_catalog, information_schema, gp_toolkit, forebay];
+        let schemas: Vec<_> = schemas.map(|s| Arc::new(s.numbered())).into();
+        directory.fill(&schemas);
+        Self {
             directory,
+            pg_catalog: Arc::clone(&schemas[0]),
+            schemas,
             backends,
-        };
-        system
-            .directory
-            .fill([&system.pg_catalog, &system.information_schema]);
-        system
+        }
     }
 
     /// The schema `name`, if it is one of the system's.
     pub(crate) fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        match name {
-            PG_CATALOG => Some(Arc::clone(&self.pg_catalog) as _),
-            INFORMATION_SCHEMA => Some(Arc::clone(&self.information_schema) as _),
-            _ => None,
-        }
+        let found = self.schemas.iter().find(|s| s.schema == name);
+        found.map(|schema| Arc::clone(schema) as _)
     }
 
     /// The state that all planning states are copies of.

@@ -179,6 +179,20 @@ pub(super) fn texts(values: impl IntoIterator<Item = String>) -> ScalarValue {
     ScalarValue::List(ScalarValue::new_list_nullable(&values, &DataType::Utf8))
 }
 
+pub(super) fn ints(values: impl IntoIterator<Item = i32>) -> ScalarValue {
+    let values: Vec<ScalarValue> = values.into_iter().map(int).collect();
+    ScalarValue::List(ScalarValue::new_list_nullable(&values, &DataType::Int32))
+}
+
+/// A count, which has no sign; beyond the largest `int8` it is that.
+pub(super) fn big(value: u64) -> ScalarValue {
+    ScalarValue::Int64(Some(i64::try_from(value).unwrap_or(i64::MAX)))
+}
+
+pub(super) fn real(value: f32) -> ScalarValue {
+    ScalarValue::Float32(Some(value))
+}
+
 pub(super) fn small(value: i16) -> ScalarValue {
     ScalarValue::Int16(Some(value))
 }

@@ -11,11 +11,13 @@ const HIDDEN: &str = "********";
 
 const PG_AUTHID: &str = "oid oid, rolname name, rolsuper bool, rolinherit bool, \
     rolcreaterole bool, rolcreatedb bool, rolcanlogin bool, rolreplication bool, \
-    rolbypassrls bool, rolconnlimit int4, rolpassword text, rolvaliduntil timestamptz";
+    rolbypassrls bool, rolconnlimit int4, rolpassword text, rolvaliduntil timestamptz, \
+    rolresqueue oid";
 
 const PG_ROLES: &str = "rolname name, rolsuper bool, rolinherit bool, rolcreaterole bool, \
     rolcreatedb bool, rolcanlogin bool, rolreplication bool, rolconnlimit int4, \
-    rolpassword text, rolvaliduntil timestamptz, rolbypassrls bool, rolconfig text[], oid oid";
+    rolpassword text, rolvaliduntil timestamptz, rolbypassrls bool, rolconfig text[], oid oid, \
+    rolresqueue oid";
 
 /// The columns of `pg_user` and `pg_shadow`.
 const PG_USER: &str = "usename name, usesysid oid, usecreatedb bool, usesuper bool, \
@@ -69,6 +71,7 @@ fn authid_row(role: &Role) -> Row {
         int(role.connection_limit),
         text(HIDDEN),
         valid_until(role),
+        oid(role.resource_queue),
     ]
 }
 
@@ -87,6 +90,7 @@ fn role_row(role: &Role) -> Row {
         bypasses_row_security(role),
         configuration(role),
         oid(role.oid),
+        oid(role.resource_queue),
     ]
 }
 

@@ -56,15 +56,11 @@ pub(super) fn all(relations: &mut Relations, backends: &Arc<dyn BackendControl>)
     relations.add("pg_prepared_statements", prepared);
 }
 
-/// PostgreSQL shows others' statements to superusers only.
 fn activity_row(asker: &SessionFacts, backend: Backend) -> Row {
     let role = asker.snapshot.role(&backend.user);
-    let visible = asker.superuser || backend.user == asker.current_user;
-    let (query, state) = if visible {
-        (backend.query, Some(backend.state))
-    } else {
-        ("<insufficient privilege>".to_owned(), None)
-    };
+    let visible = backend.is_visible_to(asker);
+    let query = backend.query_for(asker).to_owned();
+    let state = visible.then_some(backend.state);
     let private_time = |t| time(if visible { t } else { None });
     vec![
         oid(database_oid(&backend.database)),

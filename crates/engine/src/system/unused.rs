@@ -18,7 +18,7 @@ pub(crate) fn is_unused(name: &str) -> bool {
 }
 
 /// Names and columns, in the order of the names.
-const UNUSED: [(&str, &str); 61] = [
+const UNUSED: [(&str, &str); 60] = [
     (
         "pg_attrdef",
         "oid oid, adrelid oid, adnum int2, adbin pg_node_tree",
@@ -193,10 +193,6 @@ const UNUSED: [(&str, &str); 61] = [
         "pg_shdepend",
         "dbid oid, classid oid, objid oid, objsubid int4, refclassid oid, refobjid oid, \
          deptype char",
-    ),
-    (
-        "pg_shdescription",
-        "objoid oid, classoid oid, description text",
     ),
     (
         "pg_shseclabel",

@@ -55,11 +55,12 @@ static COMMENTS: LazyLock<HashMap<(u32, u32), String>> = LazyLock::new(|| {
 fn comments() -> Vec<ScalarUDF> {
     let of_class = |name| {
         let signature = stable(&[&[NUMBER, TEXT]]);
-        function(name, signature, TEXT, |args, _| {
+        function(name, signature, TEXT, |args, asker| {
             let (objects, classes) = (oids(args, 0)?, strings(args, 1)?);
             let pairs = objects.into_iter().zip(classes.iter());
-            Ok(texts(pairs.map(|(object, class)| {
-                COMMENTS.get(&(table_oid(class?)?, object?)).cloned()
+            Ok(texts(pairs.map(|(object, class)| match class? {
+                "pg_resqueue" => comment_on_queue(asker, object?),
+                class => COMMENTS.get(&(table_oid(class)?, object?)).cloned(),
             })))
         })
     };
@@ -70,6 +71,11 @@ fn comments() -> Vec<ScalarUDF> {
         // Columns have no comments: nothing can give them any.
         function("col_description", of_column, TEXT, nothing),
     ]
+}
+
+fn comment_on_queue(asker: &SessionFacts, queue: u32) -> Option<String> {
+    let queue = asker.snapshot.resource_queue_by_oid(queue)?;
+    queue.comment.clone()
 }
 
 fn nothing(_: &ScalarFunctionArgs, _: &SessionFacts) -> Result<ColumnarValue> {

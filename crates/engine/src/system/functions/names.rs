@@ -13,8 +13,8 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
 
 use super::{array, function, function_of_field, oids, stable, strings, texts};
-use crate::catalogs::{INFORMATION_SCHEMA, PG_CATALOG};
-use crate::system::directory::{Directory, INFORMATION_SCHEMA_OID, PG_CATALOG_OID, role_oid};
+use crate::catalogs::PG_CATALOG;
+use crate::system::directory::{Directory, SYSTEM_SCHEMAS, role_oid, system_schema_oid};
 use crate::system::library::{FUNCTIONS, functions_named};
 use crate::system::relation::{OID_KEY, oid_metadata};
 use crate::system::types;
@@ -223,11 +223,9 @@ fn find_relation(
 
 fn find_schema(_: &Directory, asker: &SessionFacts, text: &str) -> Result<u32, EngineError> {
     let parts = identifiers(text)?;
-    let found = match parts.join(".").as_str() {
-        PG_CATALOG => Some(PG_CATALOG_OID),
-        INFORMATION_SCHEMA => Some(INFORMATION_SCHEMA_OID),
-        name => asker.snapshot.schema(name).map(|s| s.oid),
-    };
+    let name = parts.join(".");
+    let users = || asker.snapshot.schema(&name).map(|s| s.oid);
+    let found = system_schema_oid(&name).or_else(users);
     found.ok_or_else(|| missing("3F000", "schema", &parts.join(".")))
 }
 
@@ -345,10 +343,11 @@ fn print_relation(directory: &Directory, asker: &SessionFacts) -> Print {
 
 fn print_schema(_: &Directory, asker: &SessionFacts) -> Print {
     let snapshot = Arc::clone(&asker.snapshot);
-    Box::new(move |oid| match oid {
-        PG_CATALOG_OID => Some(PG_CATALOG.to_owned()),
-        INFORMATION_SCHEMA_OID => Some(INFORMATION_SCHEMA.to_owned()),
-        oid => Some(quoted(&snapshot.schemas().find(|s| s.oid == oid)?.name)),
+    Box::new(move |oid| {
+        if let Some((name, _)) = SYSTEM_SCHEMAS.iter().find(|(_, number)| *number == oid) {
+            return Some((*name).to_owned());
+        }
+        Some(quoted(&snapshot.schemas().find(|s| s.oid == oid)?.name))
     })
 }
 
