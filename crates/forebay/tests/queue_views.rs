@@ -83,7 +83,11 @@ async fn what_others_run_is_private() {
     let server = Server::with_tpch(&[]);
     let holder = server.client().await;
     holder
-        .batch_execute("CREATE ROLE curious LOGIN; BEGIN; LOCK TABLE region")
+        .batch_execute("CREATE ROLE curious LOGIN")
+        .await
+        .expect("the role");
+    holder
+        .batch_execute("BEGIN; LOCK TABLE region")
         .await
         .expect("the lock");
     let holder_pid = value(&holder, "SELECT pg_backend_pid()").await;
