@@ -74,11 +74,9 @@ fn groups(exec: &AggregateExec, input: &Relation, sets: f64) -> Relation {
         true => (rows * partitions).min(input.rows * sets),
         false => rows,
     };
+    // The keys keep what is known of where they come from: a join finds few groups among many
+    // rows by how many keys there are in all.
     let mut columns = keys;
-    for column in &mut columns {
-        column.source_rows = rows;
-        column.distinct = column.distinct.map(|d| d.min(rows.max(1.0)));
-    }
     let others = schema.fields().iter().skip(columns.len());
     let others = others.map(|field| Column::unknown(field.data_type(), rows));
     columns.extend(others);

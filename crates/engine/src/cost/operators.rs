@@ -32,7 +32,7 @@ use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::work_table::WorkTableExec;
 
 use super::join::Join;
-use super::relation::{Column, Relation};
+use super::relation::{Column, Range, Relation};
 use super::selectivity::operators;
 use super::{Estimator, Node, aggregate, defaults, scan};
 
@@ -300,6 +300,9 @@ impl Estimator {
                 .map(|c| c.and_then(|c| c.distinct))
                 .sum::<Option<f64>>();
             column.distinct = distinct.map(|d| d.min(f64::max(rows, 1.0)));
+            let ranges = inputs.iter().map(|n| n.relation.columns.get(i)?.range);
+            let around = |a: Option<Range>, b: Option<Range>| Some(a?.around(&b?));
+            column.range = ranges.reduce(around).flatten();
         }
         Node {
             relation,

@@ -27,6 +27,15 @@ impl Range {
         (self.step > 0.0).then(|| (self.max - self.min) / self.step + 1.0)
     }
 
+    /// The smallest range around both.
+    pub(super) fn around(&self, other: &Self) -> Self {
+        Self {
+            min: self.min.min(other.min),
+            max: self.max.max(other.max),
+            step: self.step.min(other.step),
+        }
+    }
+
     /// The part of this range that `other` covers: 0 to 1.
     pub(super) fn covered_by(&self, other: &Self) -> f64 {
         let (min, max) = (self.min.max(other.min), self.max.min(other.max));

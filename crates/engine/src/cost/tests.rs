@@ -179,6 +179,16 @@ async fn a_row_that_refers_to_another_finds_it() {
             "SELECT text FROM items WHERE i_order IN (SELECT o_key FROM orders WHERE day = 7)",
             ITEMS / 100.0,
         ),
+        // A few groups among many keys find a few rows.
+        (
+            "SELECT price FROM orders JOIN (SELECT i_order, count(*) FROM items WHERE i_part < 10 GROUP BY i_order) AS g ON o_key = i_order",
+            ITEMS / 100.0,
+        ),
+        // Keys that are used in a part of their range only, and come from two places.
+        (
+            "SELECT price FROM orders JOIN (SELECT i_order FROM items WHERE i_order < 1600 UNION ALL SELECT i_order FROM items WHERE i_order < 1600) AS u ON o_key = i_order",
+            ITEMS / 50.0,
+        ),
         // Outer joins keep what they keep.
         (
             "SELECT price, text FROM orders LEFT JOIN items ON o_key = i_order AND i_part < 0",
