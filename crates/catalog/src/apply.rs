@@ -3,11 +3,12 @@
 //! Every method checks first and changes last, so a refused change leaves the snapshot as it was.
 
 mod queues;
+mod relations;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::change::{Change, NewRelation, NewRole, RelationDefinition, RoleChange};
+use crate::change::{Change, NewRole, RelationName, RoleChange};
 use crate::error::{CatalogError, ObjectKind};
 use crate::snapshot::{Relation, Role, Schema, Snapshot};
 use crate::{BOOTSTRAP_ROLE_OID, FIRST_TRANSIENT_OID, MAX_DEPENDENTS_LISTED, MAX_NAME_BYTES};
@@ -51,7 +52,9 @@ impl Snapshot {
                 relation,
                 or_replace,
             } => self.create_relation(relation, *or_replace),
-            Change::DropRelation { schema, name } => self.drop_relation(schema, name),
+            Change::DropRelations { relations, cascade } => {
+                self.drop_relations(relations, *cascade)
+            }
             Change::CreateQueue { name, change } => self.create_queue(name, change),
             Change::AlterQueue { name, change } => self.alter_queue(name, change),
             Change::CommentOnQueue { name, comment } => {
@@ -249,7 +252,7 @@ impl Snapshot {
         owned
     }
 
-    fn existing_role(&self, name: &str) -> Result<&Arc<Role>, CatalogError> {
+    pub(crate) fn existing_role(&self, name: &str) -> Result<&Arc<Role>, CatalogError> {
         self.roles
             .get(name)
             .ok_or_else(|| not_found(ObjectKind::Role, name))
@@ -311,106 +314,32 @@ impl Snapshot {
                 dependents: list_dependents(dependents.collect()),
             });
         }
+        let relations: Vec<RelationName> = schema
+            .relations
+            .values()
+            .map(|r| RelationName::of(r))
+            .collect();
+        self.drop_relations(&relations, true)?;
         Arc::make_mut(&mut self.schemas).remove(name);
         Ok(())
     }
 
-    fn existing_schema(&self, name: &str) -> Result<&Arc<Schema>, CatalogError> {
+    pub(crate) fn existing_schema(&self, name: &str) -> Result<&Arc<Schema>, CatalogError> {
         self.schemas
             .get(name)
             .ok_or_else(|| not_found(ObjectKind::Schema, name))
     }
 
-    fn schema_mut(&mut self, name: &str) -> Result<&mut Schema, CatalogError> {
+    pub(crate) fn schema_mut(&mut self, name: &str) -> Result<&mut Schema, CatalogError> {
         let schema = Arc::make_mut(&mut self.schemas).get_mut(name);
         schema
             .map(Arc::make_mut)
             .ok_or_else(|| not_found(ObjectKind::Schema, name))
     }
 
-    // --- relations ---
-
-    fn create_relation(&mut self, new: &NewRelation, or_replace: bool) -> Result<(), CatalogError> {
-        self.check_new_relation(new)?;
-        match self.relation(&new.schema, &new.name) {
-            None => {
-                let oid = self.take_oid()?;
-                self.insert_relation(new, oid, false)
-            }
-            Some(old) if or_replace && !old.transient => {
-                check_replaces(old, &new.definition)?;
-                self.replace_definition(new)
-            }
-            Some(_) => Err(duplicate(
-                ObjectKind::Relation,
-                shown_name(&new.schema, &new.name),
-            )),
-        }
-    }
-
-    /// Adds a relation that is never written to disk.
-    pub(crate) fn create_transient(&mut self, new: &NewRelation) -> Result<(), CatalogError> {
-        self.check_new_relation(new)?;
-        if self.relation(&new.schema, &new.name).is_some() {
-            return Err(duplicate(
-                ObjectKind::Relation,
-                shown_name(&new.schema, &new.name),
-            ));
-        }
-        let oid = self.next_transient_oid;
-        self.next_transient_oid = oid.checked_add(1).ok_or(CatalogError::OidsExhausted)?;
-        self.insert_relation(new, oid, true)
-    }
-
-    fn check_new_relation(&self, new: &NewRelation) -> Result<(), CatalogError> {
-        check_name("relation", &new.name)?;
-        self.existing_schema(&new.schema)?;
-        self.existing_role(&new.owner)?;
-        check_columns(&new.definition)
-    }
-
-    fn insert_relation(
-        &mut self,
-        new: &NewRelation,
-        oid: u32,
-        transient: bool,
-    ) -> Result<(), CatalogError> {
-        let relation = Relation {
-            oid,
-            schema: new.schema.clone(),
-            name: new.name.clone(),
-            owner: new.owner.clone(),
-            version: self.version + 1,
-            transient,
-            definition: new.definition.clone(),
-        };
-        let relations = &mut self.schema_mut(&new.schema)?.relations;
-        relations.insert(new.name.clone(), Arc::new(relation));
-        Ok(())
-    }
-
-    fn replace_definition(&mut self, new: &NewRelation) -> Result<(), CatalogError> {
-        let version = self.version + 1;
-        let relations = &mut self.schema_mut(&new.schema)?.relations;
-        if let Some(relation) = relations.get_mut(&new.name) {
-            let relation = Arc::make_mut(relation);
-            relation.version = version;
-            relation.definition = new.definition.clone();
-        }
-        Ok(())
-    }
-
-    fn drop_relation(&mut self, schema: &str, name: &str) -> Result<(), CatalogError> {
-        if !self.existing_schema(schema)?.relations.contains_key(name) {
-            return Err(not_found(ObjectKind::Relation, shown_name(schema, name)));
-        }
-        self.schema_mut(schema)?.relations.remove(name);
-        Ok(())
-    }
-
     // --- object ids ---
 
-    fn take_oid(&mut self) -> Result<u32, CatalogError> {
+    pub(crate) fn take_oid(&mut self) -> Result<u32, CatalogError> {
         if self.next_oid >= FIRST_TRANSIENT_OID {
             return Err(CatalogError::OidsExhausted);
         }
@@ -427,7 +356,7 @@ fn schema_has_owner(schema: &Schema, role: &str) -> bool {
             .any(|relation| relation.owner == role)
 }
 
-fn check_name(kind: &'static str, name: &str) -> Result<(), CatalogError> {
+pub(crate) fn check_name(kind: &'static str, name: &str) -> Result<(), CatalogError> {
     let reason = match name {
         "" => "it is empty",
         name if name.contains('\0') => "it has a NUL character in it",
@@ -477,36 +406,6 @@ fn check_bootstrap_keeps(role: &Role, change: &RoleChange) -> Result<(), Catalog
     })
 }
 
-fn check_columns(definition: &RelationDefinition) -> Result<(), CatalogError> {
-    let names: Vec<&str> = match definition {
-        RelationDefinition::Table(table) => {
-            let columns = table.columns.iter().chain(&table.partition_columns);
-            columns.map(|column| column.name.as_str()).collect()
-        }
-        RelationDefinition::View(view) => view.columns.iter().map(String::as_str).collect(),
-    };
-    let mut seen = BTreeSet::new();
-    for name in names {
-        check_name("column", name)?;
-        if !seen.insert(name) {
-            return Err(CatalogError::DuplicateColumn {
-                name: name.to_owned(),
-            });
-        }
-    }
-    Ok(())
-}
-
-fn check_replaces(old: &Relation, new: &RelationDefinition) -> Result<(), CatalogError> {
-    if old.kind() == new.kind() {
-        return Ok(());
-    }
-    Err(CatalogError::WrongKind {
-        name: shown_name(&old.schema, &old.name),
-        expected: new.kind(),
-    })
-}
-
 fn set<T>(attribute: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *attribute = value;
@@ -527,14 +426,14 @@ fn setting_name(name: &str) -> Result<String, CatalogError> {
 }
 
 /// A relation's name as messages show it: `public` goes without saying.
-fn shown_name(schema: &str, name: &str) -> String {
+pub(crate) fn shown_name(schema: &str, name: &str) -> String {
     if schema == PUBLIC_SCHEMA {
         return name.to_owned();
     }
     format!("{schema}.{name}")
 }
 
-fn described(relation: &Relation) -> String {
+pub(crate) fn described(relation: &Relation) -> String {
     format!(
         "{} {}",
         relation.kind(),
@@ -543,7 +442,7 @@ fn described(relation: &Relation) -> String {
 }
 
 /// A message is read by a person: a long list is cut, with the number of what was left out.
-fn list_dependents(mut dependents: Vec<String>) -> Vec<String> {
+pub(crate) fn list_dependents(mut dependents: Vec<String>) -> Vec<String> {
     let left_out = dependents.len().saturating_sub(MAX_DEPENDENTS_LISTED);
     if left_out > 0 {
         dependents.truncate(MAX_DEPENDENTS_LISTED);
@@ -552,14 +451,14 @@ fn list_dependents(mut dependents: Vec<String>) -> Vec<String> {
     dependents
 }
 
-fn duplicate(kind: ObjectKind, name: impl Into<String>) -> CatalogError {
+pub(crate) fn duplicate(kind: ObjectKind, name: impl Into<String>) -> CatalogError {
     CatalogError::Duplicate {
         kind,
         name: name.into(),
     }
 }
 
-fn not_found(kind: ObjectKind, name: impl Into<String>) -> CatalogError {
+pub(crate) fn not_found(kind: ObjectKind, name: impl Into<String>) -> CatalogError {
     CatalogError::NotFound {
         kind,
         name: name.into(),

@@ -58,7 +58,7 @@ pub enum Change {
     DropSchema {
         /// The schema to drop.
         name: String,
-        /// Whether its relations go with it; otherwise it must be empty.
+        /// Whether its relations, and the views elsewhere that read them, go with it; otherwise it must be empty.
         cascade: bool,
     },
     /// `CREATE EXTERNAL TABLE` and `CREATE VIEW`.
@@ -68,12 +68,13 @@ pub enum Change {
         /// Whether a relation of the same name and kind gets the new definition. It keeps its oid and its owner.
         or_replace: bool,
     },
-    /// `DROP TABLE` and `DROP VIEW`; whether the statement fits the relation's kind is the caller's question.
-    DropRelation {
-        /// The schema that it is in.
-        schema: String,
-        /// Its name.
-        name: String,
+    /// `DROP TABLE` and `DROP VIEW`; whether the statement fits the relations' kind is the caller's question. Refused
+    /// while other views read them.
+    DropRelations {
+        /// What to drop, all at once: one may read another.
+        relations: Vec<RelationName>,
+        /// Whether views that read them go too.
+        cascade: bool,
     },
     /// `CREATE RESOURCE QUEUE`.
     CreateQueue {
@@ -240,7 +241,9 @@ pub struct ColumnDefinition {
     pub nullable: bool,
 }
 
-/// A stored query. Which relations it reads is known only when it is planned: the catalog keeps no dependencies of views.
+/// A stored query.
+///
+/// The catalog does not parse SQL: whoever makes a view says what it reads and what it gives.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ViewDefinition {
     /// The query, as SQL text.
@@ -249,6 +252,21 @@ pub struct ViewDefinition {
     pub columns: Vec<String>,
     /// The schemas in which names of the query are looked up, in order.
     pub search_path: Vec<String>,
+    /// The relations that the query reads: they stay as long as the view does. Empty in views of the first release.
+    #[serde(default)]
+    pub reads: Vec<RelationName>,
+    /// The columns that it gives: a replacement keeps them. Empty in views of the first release.
+    #[serde(default)]
+    pub output: Vec<ColumnDefinition>,
+}
+
+/// A relation's whole name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RelationName {
+    /// The schema that it is in.
+    pub schema: String,
+    /// Its name there.
+    pub name: String,
 }
 
 /// Stands in for a secret wherever something is printed.

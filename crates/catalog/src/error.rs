@@ -119,6 +119,20 @@ pub enum CatalogError {
         /// [`MAX_DEPENDENTS_LISTED`](crate::MAX_DEPENDENTS_LISTED) and a line that counts the rest.
         dependents: Vec<String>,
     },
+    /// A view would read itself.
+    #[error("infinite recursion detected in rules for relation \"{name}\"")]
+    RecursiveView {
+        /// The view.
+        name: String,
+    },
+    /// `CREATE OR REPLACE VIEW` would take away what others read.
+    #[error("{change}")]
+    ViewColumns {
+        /// What it would do.
+        change: String,
+        /// Whether the name of a column would change.
+        renames: bool,
+    },
     /// The object belongs to the system and stays.
     #[error("cannot drop {kind} {name} because it is required by the database system")]
     Required {
@@ -232,6 +246,8 @@ impl CatalogError {
             Self::WrongKind { .. } => "42809",
             Self::InvalidValue { .. } => "22023",
             Self::Dependents { .. } | Self::Required { .. } => "2BP01",
+            Self::RecursiveView { .. } => "42P17",
+            Self::ViewColumns { .. } => "42P16",
             Self::BootstrapRole { .. } => "42501",
             Self::Queue(error) => error.sqlstate(),
             Self::OidsExhausted => "54000",
@@ -261,11 +277,17 @@ impl CatalogError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Dependents {
-                kind: ObjectKind::Schema,
+                kind: ObjectKind::Role,
                 ..
-            } => Some("Use DROP ... CASCADE to drop the dependent objects too.".to_owned()),
-            Self::Dependents { .. } => Some(
+            } => Some(
                 "Drop the objects that it owns, or give them to another role, first.".to_owned(),
+            ),
+            Self::Dependents { .. } => {
+                Some("Use DROP ... CASCADE to drop the dependent objects too.".to_owned())
+            }
+            Self::ViewColumns { renames: true, .. } => Some(
+                "Drop the view and create it again: CREATE OR REPLACE VIEW can only add columns."
+                    .to_owned(),
             ),
             Self::Queue(error) => error.hint(),
             Self::Locked { .. } => Some(

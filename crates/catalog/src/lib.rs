@@ -38,11 +38,12 @@
 //! - Every role belongs to a resource queue. `pg_default` (oid 6055) is always there.
 //! - No object id is given out twice to durable objects.
 //!
-//! Deliberately absent: privileges (who may do what is checked before a change is made), dependencies of views on what
-//! they read (the catalog does not parse SQL), and waiting (relation locks are the admission crate's).
+//! Deliberately absent: privileges (who may do what is checked before a change is made), SQL (what a view reads is
+//! told by whoever makes it), and waiting (relation locks are the admission crate's).
 
 mod apply;
 mod change;
+mod dependencies;
 mod error;
 mod lock;
 mod queue;
@@ -57,9 +58,10 @@ use parking_lot::RwLock;
 use tokio::sync::Mutex;
 
 pub use change::{
-    Change, ColumnDefinition, NewRelation, NewRole, RelationDefinition, RoleChange,
+    Change, ColumnDefinition, NewRelation, NewRole, RelationDefinition, RelationName, RoleChange,
     TableDefinition, ViewDefinition,
 };
+pub use dependencies::Dependent;
 pub use error::{CatalogError, ObjectKind};
 pub use queue::{
     DEFAULT_QUEUE, DEFAULT_QUEUE_OID, MIN_MEMORY_LIMIT_KB, Priority, QueueAttribute,

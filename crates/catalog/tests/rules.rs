@@ -4,7 +4,7 @@ mod support;
 
 use forebay_catalog::{
     BOOTSTRAP_ROLE_OID, CatalogError, Change, FIRST_USER_OID, MAX_DEPENDENTS_LISTED, NewRole,
-    PUBLIC_SCHEMA_OID, RoleChange, Snapshot,
+    PUBLIC_SCHEMA_OID, RelationDefinition, RoleChange, Snapshot,
 };
 use support::*;
 
@@ -389,4 +389,106 @@ fn an_old_snapshot_stays_as_it_was() {
     }
     assert_eq!(before, kept);
     assert!(before.relation("s", "v").is_some() && after.relation("s", "v").is_none());
+}
+
+#[test]
+fn what_a_view_reads_stays() {
+    let mut catalog = Snapshot::bootstrap(BOSS).unwrap();
+    for change in [
+        create(table("public", "t", BOSS, "/t")),
+        create(reading("a", &[("public", "t")], &["x"])),
+        create(reading("b", &[("public", "a"), ("public", "t")], &["x"])),
+        create(reading("c", &[("public", "b")], &["x"])),
+    ] {
+        catalog = catalog.apply(&change).unwrap();
+    }
+    let refused = |change: &Change| {
+        let error = catalog.apply(change).unwrap_err();
+        (error.sqlstate(), error.to_string(), error.detail())
+    };
+    let detail = "view a depends on table t\nview b depends on table t\nview c depends on view b";
+    assert_eq!(
+        refused(&drop_relation("public", "t")),
+        (
+            "2BP01",
+            "cannot drop table t because other objects depend on it".to_owned(),
+            Some(detail.to_owned())
+        )
+    );
+    // Together they can go, in any order; the rest needs CASCADE.
+    let (b, c) = (("public", "b"), ("public", "c"));
+    let without = catalog.apply(&drop_relations(&[b, c], false)).unwrap();
+    assert_eq!(without.relations("public").count(), 2);
+    let emptied = catalog
+        .apply(&drop_relations(&[("public", "t")], true))
+        .unwrap();
+    assert_eq!(emptied.relations("public").count(), 0);
+    // Nobody can make a view of what has gone meanwhile.
+    let late = without.apply(&create(reading("d", &[("public", "b")], &["x"])));
+    assert_eq!(late.unwrap_err().sqlstate(), "42P01");
+}
+
+#[test]
+fn dropping_a_schema_takes_views_elsewhere_along() {
+    let mut catalog = Snapshot::bootstrap(BOSS).unwrap();
+    for change in [
+        Change::CreateSchema {
+            name: "s".into(),
+            owner: BOSS.into(),
+        },
+        create(table("s", "t", BOSS, "/t")),
+        create(reading("v", &[("s", "t")], &["x"])),
+    ] {
+        catalog = catalog.apply(&change).unwrap();
+    }
+    let cascade = Change::DropSchema {
+        name: "s".into(),
+        cascade: true,
+    };
+    let after = catalog.apply(&cascade).unwrap();
+    assert!(after.schema("s").is_none());
+    assert!(after.relation("public", "v").is_none());
+}
+
+#[test]
+fn a_replaced_view_keeps_its_columns_and_does_not_read_itself() {
+    let mut catalog = Snapshot::bootstrap(BOSS).unwrap();
+    for change in [
+        create(reading("a", &[], &["x", "y"])),
+        create(reading("b", &[("public", "a")], &["x"])),
+    ] {
+        catalog = catalog.apply(&change).unwrap();
+    }
+    let mut other_type = reading("a", &[], &["x", "y"]);
+    if let RelationDefinition::View(view) = &mut other_type.definition {
+        view.output[1].data_type = "text".into();
+    }
+    let cases = [
+        (
+            reading("a", &[], &["x"]),
+            "42P16 cannot drop columns from view",
+        ),
+        (
+            reading("a", &[], &["x", "z"]),
+            "42P16 cannot change name of view column \"y\" to \"z\"",
+        ),
+        (
+            other_type,
+            "42P16 cannot change data type of view column \"y\" from bigint to text",
+        ),
+        (
+            reading("a", &[("public", "b")], &["x", "y"]),
+            "42P17 infinite recursion detected in rules for relation \"a\"",
+        ),
+        (
+            reading("a", &[("public", "a")], &["x", "y"]),
+            "42P17 infinite recursion detected in rules for relation \"a\"",
+        ),
+    ];
+    for (view, expected) in cases {
+        let error = catalog.apply(&replace(view)).unwrap_err();
+        assert_eq!(format!("{} {error}", error.sqlstate()), expected);
+    }
+    let more = replace(reading("a", &[], &["x", "y", "z"]));
+    assert!(catalog.apply(&more).is_ok());
 }

@@ -1,15 +1,22 @@
 //! Errors with PostgreSQL's SQLSTATEs.
 //!
 //! DataFusion reports by kind and text; PostgreSQL's clients act on codes. This module is the
-//! only place that reads DataFusion's texts.
+//! only place that reads DataFusion's texts; [`texts`] is their table.
+
+mod texts;
+mod types;
 
 use std::any::Any;
 use std::fmt;
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Column, DataFusionError, Diagnostic, SchemaError};
 use datafusion::parquet::errors::ParquetError;
 use object_store::Error as StoreError;
+
+use texts::{from_execution, from_plan};
+pub(crate) use types::postgres_name_of;
 
 /// A place in a statement's text: line and column, both from 1, in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +94,14 @@ impl EngineError {
         }
     }
 
+    /// A call of a function that is not there, or not for arguments of these types.
+    #[must_use]
+    pub(crate) fn no_such_function(name: &str, types: &[DataType]) -> Self {
+        let types: Vec<String> = types.iter().map(postgres_name_of).collect();
+        let message = format!("function {name}({}) does not exist", types.join(", "));
+        Self::new("42883", message).with_hint(NO_FUNCTION_HINT)
+    }
+
     /// Adds a hint.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -106,6 +121,10 @@ impl EngineError {
         self.sqlstate == BAD_DATA
     }
 }
+
+/// What PostgreSQL says when a function exists for other arguments only.
+pub(crate) const NO_FUNCTION_HINT: &str = "No function matches the given name and argument types. \
+     You might need to add explicit type casts.";
 
 const BAD_DATA: &str = "XX001";
 
@@ -129,9 +148,9 @@ impl From<DataFusionError> for EngineError {
             DataFusionError::ObjectStore(error) => from_store(&error),
             DataFusionError::IoError(error) => from_io(&error),
             DataFusionError::SQL(error, _) => Self::new("42601", error.to_string()),
-            DataFusionError::NotImplemented(text) => Self::new("0A000", first_line(&text)),
+            DataFusionError::NotImplemented(text) => from_plan(&text, "0A000"),
             DataFusionError::SchemaError(error, _) => from_schema(*error),
-            DataFusionError::Plan(text) => from_plan(&text),
+            DataFusionError::Plan(text) => from_plan(&text, "42000"),
             DataFusionError::Configuration(text) => Self::new("22023", first_line(&text)),
             DataFusionError::Execution(text) => from_execution(&text),
             DataFusionError::ResourcesExhausted(text) => Self::new("53200", first_line(&text)),
@@ -186,7 +205,7 @@ fn from_shared(shared: &DataFusionError) -> EngineError {
         DataFusionError::ParquetError(error) => from_parquet(error),
         DataFusionError::ObjectStore(error) => from_store(error),
         DataFusionError::IoError(error) => from_io(error),
-        DataFusionError::Plan(text) => from_plan(text),
+        DataFusionError::Plan(text) => from_plan(text, "42000"),
         DataFusionError::Execution(text) => from_execution(text),
         DataFusionError::ResourcesExhausted(text) => EngineError::new("53200", first_line(text)),
         DataFusionError::NotImplemented(text) => EngineError::new("0A000", first_line(text)),
@@ -416,122 +435,6 @@ fn edit_distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
-}
-
-/// Planning errors that DataFusion tells apart by their text only.
-fn from_plan(text: &str) -> EngineError {
-    let line = first_line(text);
-    if let Some(name) = quoted_after(&line, "table '").filter(|_| line.ends_with("not found")) {
-        return EngineError::new(
-            "42P01",
-            format!("relation \"{}\" does not exist", relation_name(name)),
-        );
-    }
-    if let Some(name) = quoted_after(&line, "Invalid function '") {
-        let near = |best: &&str| edit_distance(best, name) <= name.chars().count().div_ceil(3);
-        let hint = quoted_after(text, "Did you mean '")
-            .filter(near)
-            .map(|best| format!("Perhaps you meant the function \"{best}\"."));
-        let error = EngineError::new("42883", format!("function {name} does not exist"));
-        return match hint {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        };
-    }
-    if let Some(name) = quoted_after(&line, "Table function '") {
-        return EngineError::new("42883", format!("function {name} does not exist"));
-    }
-    if let Some(schema) = line.strip_prefix("failed to resolve schema: ") {
-        return EngineError::new("3F000", format!("schema \"{schema}\" does not exist"));
-    }
-    if let Some(catalog) = line.strip_prefix("failed to resolve catalog: ") {
-        return EngineError::new(
-            "0A000",
-            format!("cross-database references are not implemented: \"{catalog}\""),
-        );
-    }
-    if let Some(error) = not_boolean(&line) {
-        return error;
-    }
-    EngineError::new(plan_sqlstate(&line), line)
-}
-
-/// A condition that is no truth value: DataFusion gives Arrow's name of its type.
-fn not_boolean(line: &str) -> Option<EngineError> {
-    let (of, data_type) = if line.contains("non-boolean predicate") {
-        ("WHERE", line.rsplit_once(" returning ")?.1)
-    } else if line.contains("'NOT' requires a boolean expression") {
-        ("NOT", line.rsplit_once("got ")?.1)
-    } else {
-        return None;
-    };
-    let name = postgres_type_name(data_type.trim());
-    let message = format!("argument of {of} must be type boolean, not type {name}");
-    Some(EngineError::new("42804", message))
-}
-
-fn plan_sqlstate(line: &str) -> &'static str {
-    const TEXTS: [(&str, &str); 16] = [
-        ("ggregate functions are not allowed in the WHERE", "42803"),
-        ("Invalid aggregate", "42803"),
-        ("different number of columns", "42601"),
-        ("must have the same number of columns", "42601"),
-        ("must appear in the GROUP BY", "42803"),
-        ("must be in GROUP BY", "42803"),
-        ("must be part of GROUP BY", "42803"),
-        ("Cannot coerce arithmetic expression", "42883"),
-        ("Cannot infer common argument type", "42883"),
-        ("No function matches", "42883"),
-        ("failed to coerce", "42883"),
-        ("Failed to coerce", "42883"),
-        ("not supported", "0A000"),
-        ("Unsupported", "0A000"),
-        ("No value found for placeholder", "42P02"),
-        ("type_coercion", "42804"),
-    ];
-    TEXTS
-        .iter()
-        .find(|(text, _)| line.contains(text))
-        .map_or("42000", |(_, code)| code)
-}
-
-fn quoted_after<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
-    let start = text.find(prefix)? + prefix.len();
-    text[start..].split('\'').next()
-}
-
-/// `forebay.<search path>.t` is `t` to the person who wrote it.
-fn relation_name(resolved: &str) -> &str {
-    let marker = crate::catalogs::SEARCH_PATH_SCHEMA;
-    match resolved.split_once(marker) {
-        Some((_, name)) => name.trim_start_matches('.'),
-        None => resolved
-            .strip_prefix(crate::DATABASE)
-            .map_or(resolved, |rest| rest.trim_start_matches('.')),
-    }
-}
-
-fn from_execution(text: &str) -> EngineError {
-    let line = first_line(text);
-    if line.contains("Divide by zero") || line.contains("divide by zero") {
-        return EngineError::new("22012", "division by zero");
-    }
-    if line.contains("too large to store in a Decimal") {
-        return EngineError::new("22003", "numeric field overflow").with_detail(line);
-    }
-    if line.contains("verflow") {
-        return EngineError::new("22003", "value out of range").with_detail(line);
-    }
-    if line.contains("Cannot cast string '") {
-        return from_cast(&line);
-    }
-    if line.contains("returned more than one row") {
-        return EngineError::new(
-            "21000",
-            "more than one row returned by a subquery used as an expression",
-        );
-    }
-    EngineError::new("22000", line)
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ mod cost;
 mod error;
 mod explain;
 mod files;
+mod functions;
+mod multiset;
 mod notices;
 mod parameters;
 mod plan;
@@ -29,6 +31,7 @@ mod system;
 mod tables;
 mod types;
 mod vantage;
+mod views;
 mod yielding;
 
 pub use config::EngineConfig;

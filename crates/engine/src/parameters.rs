@@ -53,6 +53,9 @@ impl ParameterTypes {
         if given == self.0.len() {
             return Ok(());
         }
+        if given == 0 {
+            return Err(EngineError::new("42P02", "there is no parameter $1"));
+        }
         Err(EngineError::new(
             "08P01",
             format!(

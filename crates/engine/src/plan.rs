@@ -21,7 +21,7 @@ use crate::explain::{self, ExplainOptions};
 use crate::parameters::{self, ParameterTypes};
 use crate::runtime::{AbortOnDrop, caught};
 use crate::states::PlanningState;
-use crate::{Engine, EngineError, SessionFacts, Vantage, rewrite, system, types};
+use crate::{Engine, EngineError, SessionFacts, Vantage, rewrite, system, types, views};
 
 /// Batches that may wait between the query runtime and the one who reads them. A reader that
 /// stops reading stops the plan after this many.
@@ -198,6 +198,7 @@ impl Engine {
         let statement = rewrite::for_datafusion(statement, vantage.time_zone())?;
         let state = self.borrow_state(vantage);
         let plan = state.statement_to_plan(statement).await?;
+        views::check_size(&plan)?;
         let plan = system::printed(plan, &*state)?;
         refuse_ddl(&plan)?;
         let plan = types::in_session_zone(types::resolved(plan)?, vantage.time_zone())?;
@@ -214,18 +215,6 @@ impl Engine {
         })
     }
 
-    /// Checks that a view's query can be resolved.
-    ///
-    /// # Errors
-    /// As [`Engine::analyze`], and when the view's columns do not fit the query's.
-    pub async fn check_view(
-        &self,
-        vantage: &Vantage,
-        view: &ViewDefinition,
-    ) -> Result<(), EngineError> {
-        self.view_plan(vantage, view).await.map(drop)
-    }
-
     /// The plan of a view's query, unanalysed, as DataFusion keeps it in a view.
     pub(crate) async fn view_plan(
         &self,
@@ -236,7 +225,9 @@ impl Engine {
         let names = rewrite::column_names(&statement);
         let statement = rewrite::for_datafusion(statement, vantage.time_zone())?;
         let state = self.borrow_state(vantage);
-        let plan = types::resolved(state.statement_to_plan(statement).await?)?;
+        let plan = state.statement_to_plan(statement).await?;
+        views::check_size(&plan)?;
+        let plan = types::resolved(plan)?;
         rename(plan, &names, &view.columns)
     }
 
@@ -410,7 +401,7 @@ pub(crate) fn parse_one(text: &str) -> Result<Statement, EngineError> {
 }
 
 /// Parses a view's query, as it was written.
-fn parse_view(text: &str) -> Result<Statement, EngineError> {
+pub(crate) fn parse_view(text: &str) -> Result<Statement, EngineError> {
     let parser = DFParserBuilder::new(rewrite::tokens(text)?).with_dialect(&PostgreSqlDialect {});
     Ok(parser.build()?.parse_statement()?)
 }

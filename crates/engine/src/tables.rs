@@ -20,7 +20,7 @@ use crate::{Engine, EngineError, Vantage};
 /// Entries above which definitions that no snapshot holds any more are dropped.
 const SWEEP_ABOVE: usize = 1024;
 
-/// Views inside views; deeper ones are taken for recursive.
+/// Views inside views.
 const MAX_VIEW_DEPTH: usize = 64;
 
 /// Providers by the definition they were made from.
@@ -141,10 +141,8 @@ async fn view_provider(
 ) -> Result<Arc<dyn TableProvider>, EngineError> {
     let vantage = vantage.inside_view(&view.search_path);
     if vantage.view_depth > MAX_VIEW_DEPTH {
-        return Err(EngineError::new(
-            "42P17",
-            format!("infinite recursion detected in view \"{}\"", relation.name),
-        ));
+        let detail = format!("Views are nested more than {MAX_VIEW_DEPTH} deep, or without end.");
+        return Err(EngineError::new("54001", "statement is too complex").with_detail(detail));
     }
     let plan = Box::pin(engine.view_plan(&vantage, view))
         .await

@@ -62,6 +62,7 @@ files! {
     settings
     strings
     subqueries
+    templates
     tpch
     transactions
     types

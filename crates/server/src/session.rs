@@ -187,6 +187,7 @@ impl Session {
 
     /// Takes note that something has failed: an open block fails with it.
     pub fn fail(&mut self) {
+        self.handle.requested.lock().clear();
         self.transaction = match std::mem::take(&mut self.transaction) {
             Transaction::Block(mut open) => {
                 open.give_back_after_failure();
@@ -316,6 +317,7 @@ impl Session {
 
     /// Reported settings that have changed since the last call; all of them at the first.
     pub fn take_changed_settings(&mut self) -> Vec<(&'static str, String)> {
+        self.take_requested_settings();
         let mut changed = Vec::new();
         for (name, value) in self.settings.reported() {
             if self.told.get(name).is_none_or(|told| told != value) {
@@ -326,6 +328,17 @@ impl Session {
             self.told.insert(name, value.clone());
         }
         changed
+    }
+
+    /// Does what the calls of `set_config` asked for in statements that have run.
+    pub(crate) fn take_requested_settings(&mut self) {
+        let requested = std::mem::take(&mut *self.handle.requested.lock());
+        for setting in requested {
+            // Checked by the function; and a value that was valid then is valid now.
+            let _ = self
+                .settings
+                .set(&setting.name, &[setting.value], setting.local);
+        }
     }
 
     /// Adds a message for the client, unless `client_min_messages` asks for less.
@@ -410,6 +423,14 @@ impl Session {
             Some(open) => open.snapshot(catalog),
             None => catalog.snapshot(),
         }
+    }
+
+    /// Fixes the catalog for the transaction where its isolation level says so.
+    pub(crate) fn begin_query(&mut self) {
+        let level = self.setting(settings::TRANSACTION_ISOLATION);
+        let keep = matches!(level, "repeatable read" | "serializable");
+        let catalog = Arc::clone(&self.server.inner.catalog);
+        self.open_mut().query(&catalog, keep);
     }
 
     /// The open transaction. Only called while a statement runs, which always has one.

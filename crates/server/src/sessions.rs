@@ -87,6 +87,20 @@ pub struct SessionHandle {
     pub(crate) portals: Listing,
     /// The named prepared statements, brought up to date with each one made or forgotten.
     pub(crate) prepared: Mutex<BTreeMap<String, PreparedRow>>,
+    /// What `set_config` asked for, until the session takes it.
+    pub(crate) requested: Mutex<Vec<RequestedSetting>>,
+}
+
+/// Settings that one statement may change by `set_config`.
+const MAX_REQUESTED_SETTINGS: usize = 100;
+
+/// A call of `set_config`, checked.
+#[derive(Debug)]
+pub(crate) struct RequestedSetting {
+    pub(crate) name: String,
+    pub(crate) value: String,
+    /// Whether it ends with the transaction.
+    pub(crate) local: bool,
 }
 
 impl SessionHandle {
@@ -256,6 +270,7 @@ impl Sessions {
             running: Mutex::new(None),
             portals: Listing::default(),
             prepared: Mutex::new(BTreeMap::new()),
+            requested: Mutex::new(Vec::new()),
         });
         self.by_pid.insert(handle.pid, Arc::clone(&handle));
         Ok(handle)
@@ -403,5 +418,46 @@ impl BackendControl for Sessions {
 
     fn settings(&self, asker: &SessionFacts) -> Vec<SettingRow> {
         settings::rows(&asker.settings)
+    }
+
+    fn set_config(
+        &self,
+        asker: &SessionFacts,
+        name: &str,
+        value: &str,
+        local: bool,
+    ) -> Result<String, EngineError> {
+        let name = name.to_lowercase();
+        if [settings::ROLE, settings::SESSION_AUTHORIZATION].contains(&name.as_str())
+            || name.starts_with("datafusion.")
+        {
+            let message = format!("parameter \"{name}\" cannot be set by set_config()");
+            return Err(EngineError::new("0A000", message).with_hint("Use SET."));
+        }
+        if settings::is_for_superusers(&name) && !asker.superuser {
+            let message = format!("permission denied to set parameter \"{name}\"");
+            return Err(EngineError::new("42501", message));
+        }
+        // Like SET TRANSACTION, these are for the current transaction only.
+        let local = local || name.starts_with("transaction_");
+        let value = settings::canonical(&name, &[value.to_owned()])
+            .map_err(|e| EngineError::new(e.sqlstate, e.message))?;
+        if let Some(session) = self.by_pid.get(&asker.pid) {
+            let mut requested = session.requested.lock();
+            // Called for each row of a table, it must not gather one entry for each.
+            requested.retain(|r| r.name != name || r.local != local);
+            if requested.len() >= MAX_REQUESTED_SETTINGS {
+                let message = format!(
+                    "set_config() cannot change more than {MAX_REQUESTED_SETTINGS} settings at once"
+                );
+                return Err(EngineError::new("54000", message));
+            }
+            requested.push(RequestedSetting {
+                name,
+                value: value.clone(),
+                local,
+            });
+        }
+        Ok(value)
     }
 }

@@ -409,6 +409,9 @@ pub(crate) const ROLE: &str = "role";
 /// Whether the current transaction may change anything.
 pub(crate) const TRANSACTION_READ_ONLY: &str = "transaction_read_only";
 
+/// How the current transaction is isolated from others.
+pub(crate) const TRANSACTION_ISOLATION: &str = "transaction_isolation";
+
 /// Longest `application_name`; longer ones are cut, as PostgreSQL does it.
 const MAX_APPLICATION_NAME_BYTES: usize = 63;
 
@@ -511,6 +514,12 @@ impl Settings {
             Some(value.to_owned()),
             true,
         );
+    }
+
+    /// Says how the current transaction is isolated.
+    pub(crate) fn set_isolation(&mut self, level: &str) {
+        let level = Some(level.to_owned());
+        self.put(TRANSACTION_ISOLATION.to_owned(), level, true);
     }
 
     /// Takes back what `SET LOCAL` did: the transaction has ended.
@@ -677,7 +686,7 @@ fn invalid(name: &str, value: &str) -> Error {
 }
 
 /// The value as it is stored and shown.
-fn canonical(name: &str, values: &[String]) -> Result<String> {
+pub(crate) fn canonical(name: &str, values: &[String]) -> Result<String> {
     let joined = values.join(", ");
     let Some(d) = definition(name) else {
         return if name.contains('.') {

@@ -32,6 +32,9 @@ pub(crate) struct Open {
     changes: Vec<Change>,
     /// The catalog with `changes`, once there are any.
     private: Option<Arc<Snapshot>>,
+    /// The catalog of the first query, if the isolation level keeps it.
+    kept: Option<Arc<Snapshot>>,
+    queried: bool,
     settings_before: Settings,
     savepoints: Vec<Savepoint>,
 }
@@ -52,6 +55,8 @@ impl Open {
             locks: Vec::new(),
             changes: Vec::new(),
             private: None,
+            kept: None,
+            queried: false,
             settings_before: settings.clone(),
             savepoints: Vec::new(),
         })
@@ -69,10 +74,24 @@ impl Open {
 
     /// The catalog that the next statement sees.
     pub(crate) fn snapshot(&self, catalog: &Catalog) -> Arc<Snapshot> {
-        match &self.private {
+        match self.private.as_ref().or(self.kept.as_ref()) {
             Some(snapshot) => Arc::clone(snapshot),
             None => catalog.snapshot(),
         }
+    }
+
+    /// A query is about to be planned. With `keep`, the catalog stays as it is now to the end of
+    /// the transaction, its own changes aside.
+    pub(crate) fn query(&mut self, catalog: &Catalog, keep: bool) {
+        if keep && !self.queried && self.kept.is_none() {
+            self.kept = Some(catalog.snapshot());
+        }
+        self.queried = true;
+    }
+
+    /// Whether a query has been planned in this transaction.
+    pub(crate) fn has_queried(&self) -> bool {
+        self.queried
     }
 
     /// Applies `change` for this transaction; others see it after the commit.

@@ -20,6 +20,7 @@ use crate::portals::Declaration;
 use crate::prepared::Prepared;
 use crate::running::{Holds, Running};
 use crate::sessions::Activity;
+use crate::settings::TRANSACTION_ISOLATION;
 use crate::transaction::Transaction;
 use crate::{Error, Response, Result, Rows, Session, limits};
 
@@ -48,6 +49,7 @@ impl Request {
 impl Session {
     /// Runs one statement, from its text to its first row.
     pub(crate) async fn run(&mut self, request: Request) -> Result<Response> {
+        self.take_requested_settings();
         let text = Arc::clone(&request.parsed.text);
         let mut request = self.resolve_execute(request)?;
         let class = request.parsed.statement.classify(); // 1. parsed by the front end; classified
@@ -254,10 +256,16 @@ impl Session {
             if self.setting("default_transaction_read_only") == "on" {
                 self.settings.set_read_only(true);
             }
+            let isolation = self.setting("default_transaction_isolation").to_owned();
+            if isolation != self.setting(TRANSACTION_ISOLATION) {
+                self.settings.set_isolation(&isolation);
+            }
         }
     }
 
     fn planning(&mut self, request: &Request, shape: Shape) -> Result<Planning> {
+        self.begin_query();
+        self.check_copied(&request.parsed.statement)?;
         Ok(Planning {
             vantage: self.vantage()?,
             engine: self.server.inner.engine.clone(),

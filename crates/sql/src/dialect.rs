@@ -8,10 +8,17 @@
 use std::any::TypeId;
 use std::cell::Cell;
 
-use sqlparser::ast::{Expr, Statement};
+use sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName, Statement, UnaryOperator,
+};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
+
+/// The function that `x BETWEEN SYMMETRIC a AND b` calls with x, a and b.
+const BETWEEN_SYMMETRIC: &str = "between_symmetric";
 
 /// Steps that every statement has.
 const STEPS: usize = 10_000;
@@ -48,6 +55,60 @@ impl BoundedDialect {
     }
 }
 
+/// Reads `[NOT] BETWEEN SYMMETRIC low AND high` behind `expr`; nothing where something else stands
+/// there. `ASYMMETRIC` is what `BETWEEN` is anyhow.
+fn between_symmetric(parser: &mut Parser, expr: &Expr) -> Result<Option<Expr>, ParserError> {
+    let negated = is_keyword(parser, 0, Keyword::NOT);
+    let at = usize::from(negated);
+    if !is_keyword(parser, at, Keyword::BETWEEN) {
+        return Ok(None);
+    }
+    let symmetric = is_keyword(parser, at + 1, Keyword::SYMMETRIC);
+    if !symmetric && !is_keyword(parser, at + 1, Keyword::ASYMMETRIC) {
+        return Ok(None);
+    }
+    (0..at + 2).for_each(|_| parser.advance_token());
+    if !symmetric {
+        return parser.parse_between(expr.clone(), negated).map(Some);
+    }
+    let precedence = PostgreSqlDialect {}.prec_value(Precedence::Between);
+    let operand = |parser: &mut Parser| parser.parse_subexpr(precedence);
+    let low = operand(parser)?;
+    parser.expect_keyword(Keyword::AND)?;
+    let high = operand(parser)?;
+    let args = [expr.clone(), low, high]
+        .map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)));
+    let call = Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(BETWEEN_SYMMETRIC)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: args.into(),
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    });
+    Ok(Some(if negated {
+        Expr::UnaryOp {
+            op: UnaryOperator::Not,
+            expr: Box::new(call),
+        }
+    } else {
+        call
+    }))
+}
+
+fn is_keyword(parser: &Parser, ahead: usize, keyword: Keyword) -> bool {
+    match &parser.peek_nth_token_ref(ahead).token {
+        Token::Word(word) => word.keyword == keyword,
+        _ => false,
+    }
+}
+
 /// Counts down; at 0 the parser gets the one error that stops it from trying on.
 fn count<T>(left: &Cell<usize>) -> Option<Result<T, ParserError>> {
     left.set(left.get().saturating_sub(1));
@@ -71,6 +132,16 @@ impl Dialect for BoundedDialect {
 
     fn parse_prefix(&self, _parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
         count(&self.steps_left)
+    }
+
+    /// `BETWEEN SYMMETRIC` is a call of [`BETWEEN_SYMMETRIC`]; the parser underneath does not know it.
+    fn parse_infix(
+        &self,
+        parser: &mut Parser,
+        expr: &Expr,
+        _precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        between_symmetric(parser, expr).transpose()
     }
 
     fn parse_statement(&self, _parser: &mut Parser) -> Option<Result<Statement, ParserError>> {
@@ -148,6 +219,16 @@ mod tests {
             let bounded = Parser::parse_sql(&BoundedDialect::new(text.len()), text);
             assert_eq!(bounded, plain, "{text}");
         }
+    }
+
+    #[test]
+    fn between_symmetric_is_a_function() {
+        let text = "SELECT a + 1 NOT BETWEEN SYMMETRIC b AND c AND d BETWEEN ASYMMETRIC 1 AND 2";
+        let parsed = Parser::parse_sql(&BoundedDialect::new(100), text).unwrap();
+        assert_eq!(
+            parsed[0].to_string(),
+            "SELECT NOT between_symmetric(a + 1, b, c) AND d BETWEEN 1 AND 2"
+        );
     }
 
     #[test]

@@ -8,6 +8,8 @@ pub(crate) const TOO_COMPLEX: &str = "54001";
 pub(crate) const NOT_SUPPORTED: &str = "0A000";
 /// SQLSTATE of a parameter number that cannot exist.
 pub(crate) const UNDEFINED_PARAMETER: &str = "42P02";
+/// SQLSTATE of a value that is not allowed at its place.
+pub(crate) const INVALID_PARAMETER: &str = "22023";
 /// SQLSTATE of a number that does not fit.
 pub(crate) const OUT_OF_RANGE: &str = "22003";
 

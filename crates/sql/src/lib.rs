@@ -39,6 +39,7 @@ mod error;
 mod limits;
 mod parser;
 mod relations;
+mod reserved;
 mod source;
 mod split;
 mod statement;
@@ -51,6 +52,6 @@ pub use parser::parse;
 pub use sqlparser::ast::{DataType, Expr};
 pub use statement::{
     Copy, CopyColumns, CopyDirection, CopyInput, CopyOptions, CopySource, CopyTarget, CreateView,
-    DiscardKind, DropKind, Explain, Fetch, FetchDirection, Parsed, QueueOption, RoleOptions,
-    Statement,
+    DiscardKind, DropKind, Explain, Fetch, FetchDirection, IsolationLevel, Parsed, QueueOption,
+    RoleOptions, Statement, TransactionModes,
 };

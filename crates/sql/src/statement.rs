@@ -60,8 +60,8 @@ pub enum Statement {
     Begin {
         /// Whether it was written `START TRANSACTION`, which its tag repeats.
         start: bool,
-        /// `READ ONLY` is `Some(true)`, `READ WRITE` is `Some(false)`.
-        read_only: Option<bool>,
+        /// What it says of the transaction.
+        modes: TransactionModes,
     },
     /// `COMMIT` or `END`.
     Commit {
@@ -88,11 +88,10 @@ pub enum Statement {
         /// Whether it ends with the transaction (`SET LOCAL`).
         local: bool,
     },
-    /// `SET TRANSACTION …` and `SET SESSION CHARACTERISTICS AS TRANSACTION …`. The isolation level
-    /// is checked, and of no consequence because there is one.
+    /// `SET TRANSACTION …` and `SET SESSION CHARACTERISTICS AS TRANSACTION …`.
     SetTransaction {
-        /// `READ ONLY` or `READ WRITE`, if given.
-        read_only: Option<bool>,
+        /// What is to change.
+        modes: TransactionModes,
         /// Whether it is for all transactions of the session.
         session: bool,
     },
@@ -248,6 +247,40 @@ pub struct Explain {
     pub format: Option<String>,
     /// What is explained: never an `EXPLAIN` itself.
     pub statement: Box<DfStatement>,
+}
+
+/// What `BEGIN` and `SET TRANSACTION` say of a transaction; `None` where they say nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransactionModes {
+    /// `ISOLATION LEVEL …`.
+    pub isolation: Option<IsolationLevel>,
+    /// `READ ONLY` is `Some(true)`, `READ WRITE` is `Some(false)`.
+    pub read_only: Option<bool>,
+}
+
+/// An isolation level of SQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IsolationLevel {
+    /// `READ UNCOMMITTED`.
+    ReadUncommitted,
+    /// `READ COMMITTED`.
+    ReadCommitted,
+    /// `REPEATABLE READ`.
+    RepeatableRead,
+    /// `SERIALIZABLE`.
+    Serializable,
+}
+
+impl IsolationLevel {
+    /// As `SHOW transaction_isolation` writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadUncommitted => "read uncommitted",
+            Self::ReadCommitted => "read committed",
+            Self::RepeatableRead => "repeatable read",
+            Self::Serializable => "serializable",
+        }
+    }
 }
 
 /// `CREATE VIEW name (columns) AS query`.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use forebay_catalog::{
     BOOTSTRAP_ROLE_OID, Catalog, Change, ColumnDefinition, NewRelation, NewRole,
-    RelationDefinition, RoleChange, Snapshot, TableDefinition, ViewDefinition,
+    RelationDefinition, RelationName, RoleChange, Snapshot, TableDefinition, ViewDefinition,
 };
 
 /// The bootstrap role of every test.
@@ -99,10 +99,33 @@ pub fn replace(relation: NewRelation) -> Change {
 }
 
 pub fn drop_relation(schema: &str, name: &str) -> Change {
-    Change::DropRelation {
+    drop_relations(&[(schema, name)], false)
+}
+
+pub fn drop_relations(names: &[(&str, &str)], cascade: bool) -> Change {
+    Change::DropRelations {
+        relations: names.iter().map(|(s, n)| relation_name(s, n)).collect(),
+        cascade,
+    }
+}
+
+pub fn relation_name(schema: &str, name: &str) -> RelationName {
+    RelationName {
         schema: schema.into(),
         name: name.into(),
     }
+}
+
+/// A view that reads other relations and gives bigint columns.
+pub fn reading(name: &str, reads: &[(&str, &str)], output: &[&str]) -> NewRelation {
+    let definition = ViewDefinition {
+        query: "SELECT 1".into(),
+        search_path: vec!["public".into()],
+        reads: reads.iter().map(|(s, n)| relation_name(s, n)).collect(),
+        output: output.iter().map(|name| column(name, "bigint")).collect(),
+        ..ViewDefinition::default()
+    };
+    relation("public", name, BOSS, RelationDefinition::View(definition))
 }
 
 pub fn view(schema: &str, name: &str, owner: &str, query: &str) -> NewRelation {
@@ -110,6 +133,7 @@ pub fn view(schema: &str, name: &str, owner: &str, query: &str) -> NewRelation {
         query: query.into(),
         columns: vec!["a".into(), "b".into()],
         search_path: vec!["public".into()],
+        ..ViewDefinition::default()
     };
     relation(schema, name, owner, RelationDefinition::View(definition))
 }

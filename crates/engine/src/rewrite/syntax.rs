@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
     FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, OrderByExpr,
-    OrderByKind, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, Statement,
-    UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut, visit_expressions_mut,
+    OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableFactor, UnaryOperator, Value,
+    Visit, VisitMut, Visitor, VisitorMut, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
-use super::{call_of, last_part};
+use super::{call_of, checks, last_part, operators, set_returning};
 use crate::EngineError;
 
 /// Digits that a number with an exponent may be written out with.
@@ -47,9 +47,24 @@ impl VisitorMut for Syntax {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
         fetch_to_limit(query);
-        match refuse_multiset_operations(&query.body) {
-            Some(error) => ControlFlow::Break(Box::new(error)),
-            None => ControlFlow::Continue(()),
+        refuse(checks::limits(query))
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
+        let checked = checks::select(select);
+        set_returning::in_select_list(select);
+        refuse(checked)
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        set_returning::as_table(factor);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        match expr {
+            Expr::Function(function) => refuse(checks::call(function)),
+            _ => ControlFlow::Continue(()),
         }
     }
 
@@ -70,9 +85,16 @@ impl VisitorMut for Syntax {
                     *number = plain;
                 }
             }
-            _ => {}
+            _ => operators::rewrite(expr),
         }
         ControlFlow::Continue(())
+    }
+}
+
+fn refuse(checked: Result<(), Box<EngineError>>) -> ControlFlow<Box<EngineError>> {
+    match checked {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
     }
 }
 
@@ -94,28 +116,6 @@ fn fetch_to_limit(query: &mut Query) {
             });
         }
     }
-}
-
-/// DataFusion answers `INTERSECT ALL` and `EXCEPT ALL` without counting how often a row occurs.
-fn refuse_multiset_operations(body: &SetExpr) -> Option<EngineError> {
-    let SetExpr::SetOperation {
-        op,
-        set_quantifier,
-        left,
-        right,
-    } = body
-    else {
-        return None;
-    };
-    let counts = matches!(op, SetOperator::Intersect | SetOperator::Except)
-        && matches!(set_quantifier, SetQuantifier::All);
-    if counts {
-        return Some(EngineError::new(
-            "0A000",
-            format!("{op} ALL is not supported"),
-        ));
-    }
-    refuse_multiset_operations(left).or_else(|| refuse_multiset_operations(right))
 }
 
 /// `= ANY (query)` is `IN`, `<> ALL (query)` is `NOT IN`; the other comparisons look at the
@@ -373,7 +373,38 @@ mod tests {
                 "SELECT a NOT IN (SELECT b FROM t)",
             ),
             ("SELECT 1 FETCH FIRST 3 ROWS ONLY", "SELECT 1 LIMIT 3"),
-            ("SELECT 1 EXCEPT ALL SELECT 2", "error 0A000"),
+            ("SELECT ~a, |/ b, @ c", "SELECT bit_not(a), sqrt(b), abs(c)"),
+            (
+                "SELECT a NOT SIMILAR TO 'b%' ESCAPE '!'",
+                "SELECT a !~ similar_to_escape('b%', '!')",
+            ),
+            ("SELECT 1 LIMIT '3' OFFSET 1.5", "SELECT 1 LIMIT 3 OFFSET 2"),
+            ("SELECT 1 LIMIT -1", "error 2201W"),
+            ("SELECT 1 OFFSET -1", "error 2201X"),
+            ("SELECT count()", "error 42809"),
+            ("SELECT sum(avg(a)) FROM t", "error 42803"),
+            (
+                "SELECT sum(avg(a)) OVER (), sum((SELECT max(b) FROM u)) FROM t",
+                "SELECT sum(avg(a)) OVER (), sum((SELECT max(b) FROM u)) FROM t",
+            ),
+            ("SELECT rank() FROM t", "error 42809"),
+            ("SELECT 1 FROM t WHERE rank() OVER () = 1", "error 42P20"),
+            ("SELECT 1 FROM a JOIN b AS a ON true", "error 42712"),
+            ("SELECT 1 FROM s.a, u.a", "SELECT 1 FROM s.a, u.a"),
+            (
+                "SELECT generate_series(1, 2) + 1, (SELECT string_to_table(a, ','))",
+                "SELECT unnest(generate_series(1, 2)) + 1, \
+                 (SELECT unnest(string_to_array(a, ',')))",
+            ),
+            (
+                "SELECT g FROM generate_series(1, 2) AS g",
+                "SELECT g FROM generate_series(1, 2) AS g (g)",
+            ),
+            (
+                "SELECT * FROM unnest(a) WITH ORDINALITY",
+                "SELECT * FROM UNNEST(a, generate_series(1, greatest(cardinality(a)))) \
+                 AS \"unnest\" (\"unnest\", \"ordinality\")",
+            ),
             ("SELECT 1 UNION ALL SELECT 2", "SELECT 1 UNION ALL SELECT 2"),
             (
                 "SELECT current_role, \"current_role\"",

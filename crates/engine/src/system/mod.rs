@@ -191,6 +191,19 @@ pub trait BackendControl: Debug + Send + Sync {
 
     /// Every setting as `asker` sees it, for `pg_settings`.
     fn settings(&self, asker: &SessionFacts) -> Vec<SettingRow>;
+
+    /// Changes a setting of `asker`'s session once the statement has run; gives the new value in
+    /// its usual form. With `local`, only until the transaction ends.
+    ///
+    /// # Errors
+    /// When there is no such setting, or the value is invalid.
+    fn set_config(
+        &self,
+        asker: &SessionFacts,
+        name: &str,
+        value: &str,
+        local: bool,
+    ) -> Result<String, EngineError>;
 }
 
 /// Functions whose rows are those of a relation.
@@ -274,6 +287,7 @@ impl System {
         context.register_catalog(DATABASE, Arc::new(MemoryCatalogProvider::new()));
         setup_pg_catalog(&context, DATABASE, EmptyContextProvider).map_err(|e| *e)?;
         datafusion_pg_functions::register_all(&mut context);
+        crate::functions::register(&context);
         for function in functions::all(&self.directory, &self.backends) {
             context.register_udf(function);
         }
@@ -285,6 +299,7 @@ impl System {
         context.add_analyzer_rule(Arc::new(OneRowOfQuery {
             only_element: context.udf("one_of_query")?,
         }));
+        context.add_analyzer_rule(Arc::new(crate::multiset::MultisetOperations));
         crate::types::install(context.state())
     }
 }

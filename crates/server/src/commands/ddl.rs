@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, absolute};
 
 use forebay_catalog::{
-    Change, ColumnDefinition, NewRelation, Relation, RelationDefinition, TableDefinition,
-    ViewDefinition,
+    Change, ColumnDefinition, NewRelation, Relation, RelationDefinition, RelationName, Snapshot,
+    TableDefinition, ViewDefinition,
 };
-use forebay_sql::{CreateExternalTable, CreateView, DropKind};
+use forebay_sql::{CreateExternalTable, CreateView, DropKind, Statement};
 
 use crate::way::Answer;
 use crate::{Error, Result, Session};
@@ -54,6 +54,9 @@ impl Session {
         if view.temporary {
             return Err(Error::new("0A000", "temporary views are not supported"));
         }
+        if is_system_schema(&view.name) {
+            return Err(system_catalog("create", &view.name.join(".")));
+        }
         let (schema, name) = self.place_for(&view.name)?;
         if view.if_not_exists && self.exists_notice(&schema, &name) {
             return Ok(Answer::Done(TAG.to_owned()));
@@ -63,15 +66,19 @@ impl Session {
         {
             self.check_owner(&old.owner, "view", &name)?;
         }
+        let snapshot = self.snapshot();
+        let search_path = self.settings.search_path(self.current_user());
         let definition = ViewDefinition {
             query: view.query.clone(),
             columns: view.columns.clone(),
-            search_path: self.settings.search_path(self.current_user()),
+            reads: relations_read(&snapshot, &search_path, view),
+            search_path,
+            output: Vec::new(),
         };
         let engine = self.server.inner.engine.clone();
-        let (vantage, checked) = (self.vantage()?, definition.clone());
-        let work = async move { engine.check_view(&vantage, &checked).await };
-        self.server.inner.engine.on_query_runtime(work).await?;
+        let vantage = self.vantage()?;
+        let work = async move { engine.complete_view(&vantage, definition).await };
+        let definition = self.server.inner.engine.on_query_runtime(work).await?;
         let relation = NewRelation {
             schema,
             name,
@@ -117,12 +124,14 @@ impl Session {
         if_exists: bool,
         cascade: bool,
     ) -> Result<Answer> {
-        for name in names {
-            match kind {
-                DropKind::Schema => self.drop_schema(name, if_exists, cascade)?,
-                DropKind::Table => self.drop_relation("table", name, if_exists)?,
-                DropKind::View => self.drop_relation("view", name, if_exists)?,
+        match kind {
+            DropKind::Schema => {
+                for name in names {
+                    self.drop_schema(name, if_exists, cascade)?;
+                }
             }
+            DropKind::Table => self.drop_relations("table", names, if_exists, cascade)?,
+            DropKind::View => self.drop_relations("view", names, if_exists, cascade)?,
         }
         let tag = match kind {
             DropKind::Schema => "DROP SCHEMA",
@@ -134,26 +143,101 @@ impl Session {
 
     fn drop_schema(&mut self, name: &[String], if_exists: bool, cascade: bool) -> Result<()> {
         let name = name.join(".");
+        if SYSTEM_SCHEMAS.contains(&name.as_str()) {
+            let message =
+                format!("cannot drop schema {name} because it is required by the database system");
+            return Err(Error::new("2BP01", message));
+        }
         let snapshot = self.snapshot();
         let Some(schema) = snapshot.schema(&name) else {
             return self.missing("schema", &name, "3F000", if_exists);
         };
         self.check_owner(&schema.owner, "schema", &name)?;
+        if cascade {
+            let own: Vec<RelationName> = schema
+                .relations
+                .values()
+                .map(|r| RelationName::of(r))
+                .collect();
+            let mut gone: Vec<String> = schema
+                .relations
+                .values()
+                .map(|r| self.described(r))
+                .collect();
+            gone.extend(self.dependents(&snapshot, &own));
+            self.notice_cascade(&gone);
+        }
         self.change(Change::DropSchema { name, cascade })
     }
 
-    fn drop_relation(&mut self, kind: &str, name: &[String], if_exists: bool) -> Result<()> {
+    fn drop_relations(
+        &mut self,
+        kind: &str,
+        names: &[Vec<String>],
+        if_exists: bool,
+        cascade: bool,
+    ) -> Result<()> {
         let snapshot = self.snapshot();
         let path = self.settings.search_path(self.current_user());
-        let Some(relation) = find_relation(&snapshot, &path, name) else {
-            return self.missing(kind, &name.join("."), "42P01", if_exists);
-        };
-        check_kind(relation, kind)?;
-        self.check_owner(&relation.owner, kind, &relation.name)?;
-        self.change(Change::DropRelation {
-            schema: relation.schema.clone(),
-            name: relation.name.clone(),
-        })
+        let mut relations = Vec::new();
+        for name in names {
+            if is_system_schema(name) {
+                return Err(system_catalog("drop", &name.join(".")));
+            }
+            let Some(relation) = find_relation(&snapshot, &path, name) else {
+                self.missing(kind, &name.join("."), "42P01", if_exists)?;
+                continue;
+            };
+            check_kind(relation, kind)?;
+            self.check_owner(&relation.owner, kind, &relation.name)?;
+            relations.push(RelationName::of(relation));
+        }
+        relations.sort();
+        relations.dedup();
+        if relations.is_empty() {
+            return Ok(());
+        }
+        if cascade {
+            let gone = self.dependents(&snapshot, &relations);
+            self.notice_cascade(&gone);
+        }
+        self.change(Change::DropRelations { relations, cascade })
+    }
+
+    /// What goes with `relations`, as notices name it.
+    fn dependents(&self, snapshot: &Snapshot, relations: &[RelationName]) -> Vec<String> {
+        let dependents = snapshot.dependents_of(relations);
+        dependents
+            .iter()
+            .map(|d| self.described(&d.relation))
+            .collect()
+    }
+
+    /// `view v`, with its schema if that must be named to mean it.
+    fn described(&self, relation: &Relation) -> String {
+        let path = self.settings.search_path(self.current_user());
+        let found = find_relation(
+            &self.snapshot(),
+            &path,
+            std::slice::from_ref(&relation.name),
+        )
+        .is_some_and(|r| r.oid == relation.oid);
+        let kind = relation.kind();
+        if found {
+            return format!("{kind} {}", relation.name);
+        }
+        format!("{kind} {}.{}", relation.schema, relation.name)
+    }
+
+    fn notice_cascade(&mut self, gone: &[String]) {
+        match gone {
+            [] => {}
+            [one] => self.notice("NOTICE", "00000", format!("drop cascades to {one}")),
+            many => {
+                let message = format!("drop cascades to {} other objects", many.len());
+                self.notice("NOTICE", "00000", message);
+            }
+        }
     }
 
     /// An object to drop that is not there: an error, or a notice with `IF EXISTS`.
@@ -174,6 +258,35 @@ impl Session {
             format!("{kind} \"{name}\" does not exist"),
         ))
     }
+}
+
+/// Schemas that are the system's.
+const SYSTEM_SCHEMAS: [&str; 2] = ["pg_catalog", "information_schema"];
+
+/// Whether a relation's name says that it is in one of the system's schemas.
+fn is_system_schema(name: &[String]) -> bool {
+    let schema = name.len().checked_sub(2).and_then(|i| name.get(i));
+    schema.is_some_and(|schema| SYSTEM_SCHEMAS.contains(&schema.as_str()))
+}
+
+fn system_catalog(what: &str, name: &str) -> Error {
+    Error::permission(format!("permission denied to {what} \"{name}\""))
+        .with_detail("System catalog modifications are currently disallowed.")
+}
+
+/// The relations of the catalog that a view's query names, however deep.
+fn relations_read(snapshot: &Snapshot, path: &[String], view: &CreateView) -> Vec<RelationName> {
+    let query = Statement::Plan(view.body.clone());
+    let mut names: Vec<RelationName> = query
+        .classify()
+        .relations
+        .iter()
+        .filter_map(|used| find_relation(snapshot, path, &used.name))
+        .map(|relation| RelationName::of(relation))
+        .collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 fn check_kind(relation: &Relation, wanted: &str) -> Result<()> {

@@ -24,7 +24,7 @@ impl Session {
         // What the parser says of it: the tag of those that go by several names.
         let tag = statement.classify().statement_type;
         match statement {
-            Statement::Begin { read_only, .. } => Ok(self.begin(*read_only, tag)),
+            Statement::Begin { modes, .. } => self.begin(*modes, tag),
             Statement::Commit { chain } => self.commit_block(*chain).await,
             Statement::Rollback { chain } => self.roll_back_block(*chain),
             Statement::Savepoint(name) => self.savepoint(name),
@@ -32,9 +32,7 @@ impl Session {
             Statement::Release(name) => self.release(name),
             Statement::LockTable { names, .. } => self.lock_table(names),
             Statement::Set { name, value, local } => self.set(name, value.as_deref(), *local),
-            Statement::SetTransaction { read_only, session } => {
-                self.set_transaction(*read_only, *session)
-            }
+            Statement::SetTransaction { modes, session } => self.set_transaction(*modes, *session),
             Statement::Unlisten => Ok(Answer::Done(tag.to_owned())),
             Statement::SetRole { role, local, .. } => {
                 self.set_role(role.as_deref(), *local)?;

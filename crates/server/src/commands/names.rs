@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use forebay_catalog::{Relation, Snapshot};
+use forebay_catalog::{ObjectKind, Relation, Snapshot};
 use forebay_engine::DATABASE;
+use forebay_sql::{CopySource, Statement};
 
 use crate::{Error, Result, Session};
 
@@ -60,6 +61,25 @@ impl Session {
             ));
         }
         Ok((schema, name))
+    }
+
+    /// `COPY name TO` is for tables.
+    pub(crate) fn check_copied(&self, statement: &Statement) -> Result<()> {
+        let Statement::Copy(copy) = statement else {
+            return Ok(());
+        };
+        let CopySource::Table { name, .. } = &copy.source else {
+            return Ok(());
+        };
+        let path = self.settings.search_path(self.current_user());
+        let snapshot = self.snapshot();
+        match find_relation(&snapshot, &path, name) {
+            Some(relation) if relation.kind() == ObjectKind::View => {
+                let message = format!("cannot copy from view \"{}\"", relation.name);
+                Err(Error::new("42809", message).with_hint("Try the COPY (SELECT ...) TO variant."))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the role in force owns what `owner` owns.

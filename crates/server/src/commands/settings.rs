@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::arrow::record_batch::RecordBatch;
-use forebay_sql::DiscardKind;
+use forebay_sql::{DiscardKind, TransactionModes};
 
 use crate::prepared::text_columns;
-use crate::settings::{ROLE, SESSION_AUTHORIZATION, TRANSACTION_READ_ONLY, show_all};
+use crate::settings::{ROLE, SESSION_AUTHORIZATION, TRANSACTION_ISOLATION, show_all};
 use crate::way::Answer;
 use crate::{Error, Response, Result, Rows, Session, settings};
 
@@ -78,22 +78,44 @@ impl Session {
     /// `SET TRANSACTION` and `SET SESSION CHARACTERISTICS AS TRANSACTION`.
     pub(super) fn set_transaction(
         &mut self,
-        read_only: Option<bool>,
+        modes: TransactionModes,
         session: bool,
     ) -> Result<Answer> {
-        if let Some(read_only) = read_only {
-            let value = [if read_only { "on" } else { "off" }.to_owned()];
-            if session {
-                self.settings
-                    .set("default_transaction_read_only", &value, false)?;
-            } else {
-                self.settings.set(TRANSACTION_READ_ONLY, &value, true)?;
-            }
-        }
         if !session {
+            self.apply_modes(modes)?;
             self.warn_outside_block("SET TRANSACTION");
+            return Ok(Answer::Done("SET".to_owned()));
+        }
+        if let Some(read_only) = modes.read_only {
+            let value = [if read_only { "on" } else { "off" }.to_owned()];
+            self.settings
+                .set("default_transaction_read_only", &value, false)?;
+        }
+        if let Some(isolation) = modes.isolation {
+            let value = [isolation.as_str().to_owned()];
+            self.settings
+                .set("default_transaction_isolation", &value, false)?;
         }
         Ok(Answer::Done("SET".to_owned()))
+    }
+
+    /// Gives the open transaction these modes.
+    pub(super) fn apply_modes(&mut self, modes: TransactionModes) -> Result<()> {
+        if let Some(read_only) = modes.read_only {
+            self.settings.set_read_only(read_only);
+        }
+        if let Some(isolation) = modes.isolation {
+            if self.open().has_queried()
+                && isolation.as_str() != self.setting(TRANSACTION_ISOLATION)
+            {
+                return Err(Error::new(
+                    "25001",
+                    "SET TRANSACTION ISOLATION LEVEL must be called before any query",
+                ));
+            }
+            self.settings.set_isolation(isolation.as_str());
+        }
+        Ok(())
     }
 
     pub(super) fn reset(&mut self, name: Option<&str>) -> Result<Answer> {

@@ -1,5 +1,8 @@
 //! `BEGIN`, `COMMIT`, `ROLLBACK`, savepoints, `LOCK TABLE`.
 
+use forebay_sql::TransactionModes;
+
+use crate::settings::TRANSACTION_ISOLATION;
 use crate::transaction::{Open, Transaction};
 use crate::way::Answer;
 use crate::{Error, Result, Session, limits};
@@ -8,7 +11,7 @@ use super::names::find_relation;
 
 impl Session {
     /// `tag` is which of its two names the client used.
-    pub(super) fn begin(&mut self, read_only: Option<bool>, tag: &str) -> Answer {
+    pub(super) fn begin(&mut self, modes: TransactionModes, tag: &str) -> Result<Answer> {
         self.transaction = match std::mem::take(&mut self.transaction) {
             Transaction::Implicit(open) => Transaction::Block(open),
             other => {
@@ -20,18 +23,16 @@ impl Session {
                 other
             }
         };
-        if let Some(read_only) = read_only {
-            self.settings.set_read_only(read_only);
-        }
-        Answer::Done(tag.to_owned())
+        self.apply_modes(modes)?;
+        Ok(Answer::Done(tag.to_owned()))
     }
 
     pub(super) async fn commit_block(&mut self, chain: bool) -> Result<Answer> {
         match std::mem::take(&mut self.transaction) {
             Transaction::Block(open) => {
-                let read_only = self.is_read_only();
+                let modes = self.modes();
                 self.commit(open).await?;
-                self.begin_chained(chain, read_only);
+                self.begin_chained(chain, modes);
                 Ok(Answer::Done("COMMIT".to_owned()))
             }
             Transaction::Failed(open) => Ok(self.end_by_rolling_back(*open, chain)),
@@ -72,19 +73,28 @@ impl Session {
     }
 
     fn end_by_rolling_back(&mut self, open: Open, chain: bool) -> Answer {
-        let read_only = self.is_read_only();
+        let modes = self.modes();
         self.roll_back(open);
-        self.begin_chained(chain, read_only);
+        self.begin_chained(chain, modes);
         Answer::Done("ROLLBACK".to_owned())
     }
 
     /// `AND CHAIN`: a new block of the same kind begins at once.
-    fn begin_chained(&mut self, chain: bool, read_only: bool) {
+    fn begin_chained(&mut self, chain: bool, modes: (bool, String)) {
         if chain {
             let open = Open::new(&self.settings);
             self.transaction = Transaction::Block(open);
-            self.settings.set_read_only(read_only);
+            self.settings.set_read_only(modes.0);
+            self.settings.set_isolation(&modes.1);
         }
+    }
+
+    /// Whether the transaction is read only, and its isolation.
+    fn modes(&self) -> (bool, String) {
+        (
+            self.is_read_only(),
+            self.setting(TRANSACTION_ISOLATION).to_owned(),
+        )
     }
 
     pub(super) fn savepoint(&mut self, name: &str) -> Result<Answer> {

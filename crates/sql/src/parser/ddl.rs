@@ -131,8 +131,17 @@ impl StatementParser<'_> {
             if_not_exists,
             temporary,
             columns,
-            query: self.text_from(start).to_owned(),
+            query: stored(self.text_from(start), &body),
             body,
         }))
     }
+}
+
+/// The text to keep of a view's query: as it was written, unless only our own parser can read it.
+fn stored(text: &str, body: &DfStatement) -> String {
+    let ours = text.to_ascii_uppercase().contains("SYMMETRIC");
+    if ours {
+        return body.to_string();
+    }
+    text.to_owned()
 }

@@ -22,7 +22,8 @@ use datafusion_sql::parser::Statement as DfStatement;
 use sqlparser::ast::{SetExpr, Statement as SqlStatement};
 
 use crate::dialect::BoundedDialect;
-use crate::error::{NOT_SUPPORTED, ParseError};
+use crate::error::{NOT_SUPPORTED, ParseError, SYNTAX_ERROR};
+use crate::reserved;
 use crate::split;
 use crate::statement::{Parsed, Statement};
 use tokens::StatementParser;
@@ -111,7 +112,15 @@ impl StatementParser<'_> {
     /// Leaves the statement to DataFusion's parser.
     fn plan(&mut self) -> Result<Box<DfStatement>, ParseError> {
         let parsed = self.df.parse_statement();
-        self.lift(parsed).map(Box::new)
+        let parsed = self.lift(parsed)?;
+        if let DfStatement::Statement(statement) = &parsed
+            && let Some(ident) = reserved::misused(statement)
+        {
+            let message = format!("syntax error at or near \"{ident}\"");
+            let place = self.mark(ident.span.start).position();
+            return Err(ParseError::new(SYNTAX_ERROR, message).at(place));
+        }
+        Ok(Box::new(parsed))
     }
 
     /// A query, and nothing but a query.

@@ -3,7 +3,7 @@
 use sqlparser::tokenizer::Token;
 
 use super::tokens::StatementParser;
-use crate::error::{OUT_OF_RANGE, ParseError, SYNTAX_ERROR};
+use crate::error::{INVALID_PARAMETER, OUT_OF_RANGE, ParseError, SYNTAX_ERROR};
 use crate::statement::{RoleOptions, Statement};
 
 impl StatementParser<'_> {
@@ -60,8 +60,19 @@ impl StatementParser<'_> {
         self.expect(&["DROP"])?;
         self.next();
         let if_exists = self.eat(&["IF", "EXISTS"]);
-        let names = self.list(Self::name)?;
+        let names = self.list(Self::dropped_role)?;
         Ok(Statement::DropRole { names, if_exists })
+    }
+
+    /// A role by its own name: words that stand for some role are refused.
+    fn dropped_role(&mut self) -> Result<String, ParseError> {
+        const SPECIAL: [&str; 4] = ["CURRENT_ROLE", "CURRENT_USER", "SESSION_USER", "PUBLIC"];
+        let word = self.leading_word();
+        if word.is_some_and(|word| SPECIAL.contains(&word.as_str())) {
+            let message = "cannot use special role specifier in DROP ROLE";
+            return Err(ParseError::new(INVALID_PARAMETER, message));
+        }
+        self.name()
     }
 
     fn role_options(&mut self) -> Result<RoleOptions, ParseError> {

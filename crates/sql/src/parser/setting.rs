@@ -24,8 +24,8 @@ impl StatementParser<'_> {
         self.expect(&["SET"])?;
         let session = self.eat(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]);
         if session || self.eat(&["TRANSACTION"]) {
-            let read_only = self.required_transaction_modes()?;
-            return Ok(Statement::SetTransaction { read_only, session });
+            let modes = self.required_transaction_modes()?;
+            return Ok(Statement::SetTransaction { modes, session });
         }
         let local = match self.ahead(&["SESSION", "AUTHORIZATION"]) {
             true => false,

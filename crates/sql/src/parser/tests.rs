@@ -21,15 +21,21 @@ fn check(table: &[(&str, &str)]) {
 #[test]
 fn transactions() {
     check(&[
-        ("begin", "Begin { start: false, read_only: None }"),
-        ("BEGIN WORK", "Begin { start: false, read_only: None }"),
+        (
+            "begin",
+            "Begin { start: false, modes: TransactionModes { isolation: None, read_only: None } }",
+        ),
+        (
+            "BEGIN WORK",
+            "Begin { start: false, modes: TransactionModes { isolation: None, read_only: None } }",
+        ),
         (
             "start transaction isolation level serializable, read only, not deferrable",
-            "Begin { start: true, read_only: Some(true) }",
+            "Begin { start: true, modes: TransactionModes { isolation: Some(Serializable), read_only: Some(true) } }",
         ),
         (
             "begin transaction isolation level read committed read write",
-            "Begin { start: false, read_only: Some(false) }",
+            "Begin { start: false, modes: TransactionModes { isolation: Some(ReadCommitted), read_only: Some(false) } }",
         ),
         ("commit", "Commit { chain: false }"),
         ("end transaction and chain", "Commit { chain: true }"),
@@ -45,11 +51,11 @@ fn transactions() {
         ("release savepoint", "Release(\"savepoint\")"),
         (
             "set transaction read only",
-            "SetTransaction { read_only: Some(true), session: false }",
+            "SetTransaction { modes: TransactionModes { isolation: None, read_only: Some(true) }, session: false }",
         ),
         (
             "set session characteristics as transaction isolation level repeatable read",
-            "SetTransaction { read_only: None, session: true }",
+            "SetTransaction { modes: TransactionModes { isolation: Some(RepeatableRead), read_only: None }, session: true }",
         ),
         (
             "lock table only a.b *, \"C\" in share row exclusive mode nowait",

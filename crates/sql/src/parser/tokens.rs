@@ -349,7 +349,7 @@ impl<'a> StatementParser<'a> {
             .at(mark.position())
     }
 
-    fn mark(&self, location: Location) -> Mark {
+    pub(crate) fn mark(&self, location: Location) -> Mark {
         self.start.advance(self.text, location)
     }
 

@@ -5,14 +5,7 @@ use sqlparser::tokenizer::Token;
 use super::tokens::StatementParser;
 use crate::classify::LockMode;
 use crate::error::ParseError;
-use crate::statement::Statement;
-
-/// What `BEGIN` and `SET TRANSACTION` may say.
-#[derive(Default)]
-struct Modes {
-    count: usize,
-    read_only: Option<bool>,
-}
+use crate::statement::{IsolationLevel, Statement, TransactionModes};
 
 impl StatementParser<'_> {
     pub(super) fn begin(&mut self) -> Result<Statement, ParseError> {
@@ -23,8 +16,8 @@ impl StatementParser<'_> {
             self.expect(&["BEGIN"])?;
             self.eat_one_of(&["WORK", "TRANSACTION"]);
         }
-        let read_only = self.transaction_modes()?.read_only;
-        Ok(Statement::Begin { start, read_only })
+        let (modes, _) = self.transaction_modes()?;
+        Ok(Statement::Begin { start, modes })
     }
 
     pub(super) fn commit(&mut self) -> Result<Statement, ParseError> {
@@ -80,34 +73,35 @@ impl StatementParser<'_> {
         })
     }
 
-    /// The modes behind `SET TRANSACTION`, at least one; answers whether they make the transaction read only, if they say so.
-    pub(super) fn required_transaction_modes(&mut self) -> Result<Option<bool>, ParseError> {
-        let modes = self.transaction_modes()?;
-        match modes.count {
-            0 => self.unexpected("a transaction mode"),
-            _ => Ok(modes.read_only),
+    /// The modes behind `SET TRANSACTION`, at least one.
+    pub(super) fn required_transaction_modes(&mut self) -> Result<TransactionModes, ParseError> {
+        match self.transaction_modes()? {
+            (_, 0) => self.unexpected("a transaction mode"),
+            (modes, _) => Ok(modes),
         }
     }
 
-    fn transaction_modes(&mut self) -> Result<Modes, ParseError> {
-        let mut modes = Modes::default();
+    /// The modes, and how many there are.
+    fn transaction_modes(&mut self) -> Result<(TransactionModes, usize), ParseError> {
+        let mut modes = TransactionModes::default();
+        let mut count = 0;
         // PostgreSQL takes commas between the modes, or nothing.
         loop {
-            let comma = modes.count > 0 && self.eat_token(&Token::Comma);
+            let comma = count > 0 && self.eat_token(&Token::Comma);
             if !self.transaction_mode(&mut modes)? {
                 if comma {
                     return self.unexpected("a transaction mode");
                 }
-                return Ok(modes);
+                return Ok((modes, count));
             }
-            modes.count += 1;
+            count += 1;
         }
     }
 
-    fn transaction_mode(&mut self, modes: &mut Modes) -> Result<bool, ParseError> {
+    fn transaction_mode(&mut self, modes: &mut TransactionModes) -> Result<bool, ParseError> {
         if self.eat(&["ISOLATION"]) {
             self.expect(&["LEVEL"])?;
-            self.isolation_level()?;
+            modes.isolation = Some(self.isolation_level()?);
         } else if self.eat(&["READ"]) {
             modes.read_only = match self.eat_one_of(&["ONLY", "WRITE"]) {
                 Some(word) => Some(word == "ONLY"),
@@ -119,16 +113,19 @@ impl StatementParser<'_> {
         Ok(true)
     }
 
-    fn isolation_level(&mut self) -> Result<(), ParseError> {
-        let known = self.eat(&["SERIALIZABLE"])
-            || self.eat(&["REPEATABLE", "READ"])
-            || self.eat(&["READ", "COMMITTED"])
-            || self.eat(&["READ", "UNCOMMITTED"]);
-        if known {
-            Ok(())
-        } else {
-            self.unexpected("an isolation level")
+    fn isolation_level(&mut self) -> Result<IsolationLevel, ParseError> {
+        let levels: [(&[&str], IsolationLevel); 4] = [
+            (&["SERIALIZABLE"], IsolationLevel::Serializable),
+            (&["REPEATABLE", "READ"], IsolationLevel::RepeatableRead),
+            (&["READ", "COMMITTED"], IsolationLevel::ReadCommitted),
+            (&["READ", "UNCOMMITTED"], IsolationLevel::ReadUncommitted),
+        ];
+        for (words, level) in levels {
+            if self.eat(words) {
+                return Ok(level);
+            }
         }
+        self.unexpected("an isolation level")
     }
 
     fn end_of_transaction(&mut self) -> Result<bool, ParseError> {

@@ -1,4 +1,4 @@
-//! Functions that act: on other sessions, or on time.
+//! Functions that act: on sessions, or on time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,38 @@ use crate::{EngineError, SessionFacts};
 
 pub(super) fn all(backends: &Arc<dyn BackendControl>) -> Vec<ScalarUDF> {
     let mut functions = signals(backends);
+    functions.push(set_config(backends));
     functions.push(AsyncScalarUDF::new(Arc::new(Sleep::new())).into_scalar_udf());
     functions
+}
+
+/// `set_config(name, value, is_local)`: `SET` as a function.
+fn set_config(backends: &Arc<dyn BackendControl>) -> ScalarUDF {
+    let backends = Arc::clone(backends);
+    let types = vec![DataType::Utf8, DataType::Utf8, DataType::Boolean];
+    function(
+        "set_config",
+        Signature::exact(types, Volatility::Volatile),
+        DataType::Utf8,
+        move |args, facts| {
+            let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+            let (names, values) = (arrays[0].as_string::<i32>(), arrays[1].as_string::<i32>());
+            let local = arrays[2].as_boolean();
+            let set = names.iter().zip(values).zip(local);
+            let set = set.map(|((name, value), local)| match name {
+                // No value means the empty one, as in PostgreSQL.
+                Some(name) => {
+                    let value = value.unwrap_or_default();
+                    let local = local.unwrap_or_default();
+                    Ok(Some(backends.set_config(facts, name, value, local)?))
+                }
+                None => Err(EngineError::new("22004", "SET requires parameter name").into()),
+            });
+            Ok(ColumnarValue::Array(Arc::new(
+                set.collect::<Result<StringArray>>()?,
+            )))
+        },
+    )
 }
 
 /// `pg_cancel_backend` and `pg_terminate_backend`.
