@@ -18,6 +18,7 @@ mod error;
 mod explain;
 mod files;
 mod functions;
+mod logical;
 mod multiset;
 mod notices;
 mod parameters;
@@ -39,9 +40,10 @@ pub use cost::{CostConstants, Estimate};
 pub use error::{EngineError, Position};
 pub use explain::ExplainOptions;
 pub use files::{DiscoveredTable, discover};
+pub use logical::LogicalStatement;
 pub use notices::{Notice, Notices};
 pub use parameters::ParameterTypes;
-pub use plan::{Launch, LogicalStatement, Next, Plan, ResultStream};
+pub use plan::{Launch, Next, Plan, ResultStream};
 pub use system::{
     Backend, BackendControl, CursorRow, LockRow, LockTarget, PreparedRow, QueueStatus, QueueTotals,
     SettingRow, WaiterRow,

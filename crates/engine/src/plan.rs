@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::common::ParamValues;
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -18,49 +17,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::cost::{self, CostConstants, Estimate};
 use crate::explain::{self, ExplainOptions};
+use crate::logical::LogicalStatement;
 use crate::parameters::{self, ParameterTypes};
 use crate::runtime::{AbortOnDrop, caught};
 use crate::states::PlanningState;
-use crate::{Engine, EngineError, SessionFacts, Vantage, rewrite, system, types, views};
+use crate::{Engine, EngineError, Vantage, rewrite, system, types, views};
 
 /// Batches that may wait between the query runtime and the one who reads them. A reader that
 /// stops reading stops the plan after this many.
 const BATCHES_IN_FLIGHT: usize = 2;
-
-/// A statement whose names and types are resolved, parameters still open.
-#[derive(Debug, Clone)]
-pub struct LogicalStatement {
-    plan: LogicalPlan,
-    schema: SchemaRef,
-    parameters: ParameterTypes,
-    /// What it was resolved with: the same facts give the same names and types.
-    facts: Arc<SessionFacts>,
-}
-
-impl LogicalStatement {
-    /// The columns of the result, named as PostgreSQL names them; empty when only a row count
-    /// comes back.
-    #[must_use]
-    pub fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    /// The types of `$1`, `$2`, …
-    #[must_use]
-    pub fn parameters(&self) -> &ParameterTypes {
-        &self.parameters
-    }
-
-    /// Whether resolving it again from `vantage` could not change anything.
-    #[must_use]
-    pub fn is_of(&self, vantage: &Vantage) -> bool {
-        Arc::ptr_eq(&self.facts, &vantage.facts)
-    }
-
-    fn returns_count(&self) -> bool {
-        matches!(self.plan, LogicalPlan::Dml(_) | LogicalPlan::Copy(_))
-    }
-}
 
 /// A plan that is ready to run, once.
 #[derive(Debug)]
@@ -207,12 +172,7 @@ impl Engine {
             LogicalPlan::Dml(_) | LogicalPlan::Copy(_) => Arc::new(Schema::empty()),
             plan => client_schema(plan.schema().as_arrow(), &names),
         };
-        Ok(LogicalStatement {
-            plan,
-            schema,
-            parameters,
-            facts: Arc::clone(&vantage.facts),
-        })
+        Ok(LogicalStatement::new(plan, schema, parameters, vantage))
     }
 
     /// The plan of a view's query, unanalysed, as DataFusion keeps it in a view.
@@ -241,19 +201,18 @@ impl Engine {
         statement: &LogicalStatement,
         values: Vec<ScalarValue>,
     ) -> Result<Plan, EngineError> {
-        statement.parameters.check_count(values.len())?;
-        let logical = if values.is_empty() {
-            statement.plan.clone()
-        } else {
-            let values = ParamValues::from(values);
-            statement.plan.clone().replace_params_with_values(&values)?
-        };
+        statement.parameters().check_count(values.len())?;
         let state = self.borrow_state(vantage);
-        let physical = state.create_physical_plan(&logical).await?;
+        let logical = statement.optimized(&state, values)?;
+        let planner = state.query_planner();
+        let physical = planner.create_physical_plan(&logical, &*state).await?;
         let (schema, output) = if statement.returns_count() {
-            (Arc::clone(&statement.schema), Output::Count)
+            (Arc::clone(statement.schema()), Output::Count)
         } else {
-            (renamed(&physical.schema(), &statement.schema), Output::Rows)
+            (
+                renamed(&physical.schema(), statement.schema()),
+                Output::Rows,
+            )
         };
         Ok(Plan {
             physical,
@@ -299,7 +258,7 @@ impl Engine {
         let casts: Vec<String> = names.iter().map(|n| format!("CAST(NULL AS {n})")).collect();
         let text = format!("SELECT {}", numbered(&casts));
         let logical = self.analyze(vantage, &parse_one(&text)?, &[]).await?;
-        let fields = logical.schema.fields().iter();
+        let fields = logical.schema().fields().iter();
         Ok(fields.map(|f| f.data_type().clone()).collect())
     }
 

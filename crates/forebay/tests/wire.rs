@@ -10,6 +10,8 @@ mod encryption;
 mod limits;
 #[path = "wire/portals.rs"]
 mod portals;
+#[path = "wire/repeated.rs"]
+mod repeated;
 #[path = "wire/scripts.rs"]
 mod scripts;
 

@@ -26,7 +26,8 @@ impl Connection {
     }
 
     async fn run_script(&mut self, text: &str) -> Result<(), Failure> {
-        let statements = self.parse(text).await?;
+        let script = self.session.script(text);
+        let statements = Self::unless_gone(&mut self.wire, &self.notices, script).await?;
         // As PostgreSQL, which runs each statement in the unnamed portal.
         self.session.close_portal("");
         if statements.is_empty() {
@@ -38,7 +39,7 @@ impl Connection {
             self.session.begin_script();
         }
         for (i, statement) in statements.into_iter().enumerate() {
-            let tag = self.run_statement(&Arc::new(statement)).await?;
+            let tag = self.run_statement(&statement).await?;
             if i == last {
                 // A commit that fails must be reported instead of the success.
                 self.session.end_implicit_transaction(true).await?;

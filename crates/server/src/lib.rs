@@ -26,6 +26,7 @@ mod planning;
 mod portals;
 mod prepared;
 mod queues;
+mod repeated;
 mod rows;
 mod running;
 mod session;

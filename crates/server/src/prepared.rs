@@ -30,6 +30,20 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// A statement without parameters that nobody has resolved yet.
+    pub(crate) fn unresolved(parsed: Arc<Parsed>) -> Self {
+        Self {
+            parsed: Some(parsed),
+            declared: Vec::new(),
+            client_types: Vec::new(),
+            logical: Mutex::default(),
+            schema: None,
+            parameters: Vec::new(),
+            bytes: 0,
+            kept: Kept::default(),
+        }
+    }
+
     /// The statement itself; `None` when it is empty.
     #[must_use]
     pub fn parsed(&self) -> Option<&Arc<Parsed>> {

@@ -17,6 +17,7 @@ use crate::limits::KeptBytes;
 use crate::login::LoginRequest;
 use crate::portals::Portals;
 use crate::prepared::Prepared;
+use crate::repeated::Repeated;
 use crate::sessions::{Activity, SessionHandle};
 use crate::settings::{self, Settings};
 use crate::transaction::{Open, Transaction};
@@ -56,6 +57,7 @@ pub struct Session {
     pub(crate) portals: Portals,
     pub(crate) kept: KeptBytes,
     pub(crate) prepared: HashMap<String, Arc<Prepared>>,
+    pub(crate) repeated: Repeated,
     pub(crate) vantages: Vantages,
     pub(crate) notices: Arc<Notices>,
     /// Whether the statements of one message are being run as one block.
@@ -88,6 +90,7 @@ impl Session {
             settings: Settings::new(),
             transaction: Transaction::None,
             prepared: HashMap::new(),
+            repeated: Repeated::default(),
             vantages: Vantages::default(),
             notices: Arc::default(),
             in_script: false,
@@ -151,6 +154,23 @@ impl Session {
         Ok(self.server.inner.engine.on_query_runtime(work).await??)
     }
 
+    /// Splits the text of a simple query into its statements. One that was sent before may be
+    /// known still.
+    ///
+    /// # Errors
+    /// As [`Session::parse`].
+    pub async fn script(&mut self, text: &str) -> Result<Vec<Arc<Parsed>>> {
+        if let Some(parsed) = self.repeated.find(text) {
+            return Ok(vec![parsed]);
+        }
+        let statements = self.parse(text).await?.into_iter().map(Arc::new);
+        let statements: Vec<_> = statements.collect();
+        if let [only] = statements.as_slice() {
+            self.repeated.note(text, only);
+        }
+        Ok(statements)
+    }
+
     /// The current value of a setting.
     #[must_use]
     pub fn show(&self, name: &str) -> Option<&str> {
@@ -163,7 +183,11 @@ impl Session {
     /// Whatever goes wrong with it. The front end reports the error through [`Session::fail`].
     pub async fn execute(&mut self, parsed: &Arc<Parsed>) -> Result<Response> {
         self.begin_fetched(&parsed.statement).await?;
-        self.run(Request::plain(Arc::clone(parsed))).await
+        self.run(Request {
+            prepared: self.repeated.prepared(parsed).cloned(),
+            ..Request::plain(Arc::clone(parsed))
+        })
+        .await
     }
 
     /// Runs a prepared statement with `values` for its parameters.

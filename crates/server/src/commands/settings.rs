@@ -163,11 +163,15 @@ impl Session {
             DiscardKind::All => {
                 self.portals.close_all();
                 self.forget_all_prepared();
+                self.repeated.clear();
                 self.set_session_authorization(None, false)?;
                 self.settings.reset_all();
                 "DISCARD ALL"
             }
-            DiscardKind::Plans => "DISCARD PLANS",
+            DiscardKind::Plans => {
+                self.repeated.clear();
+                "DISCARD PLANS"
+            }
             DiscardKind::Sequences => "DISCARD SEQUENCES",
             DiscardKind::Temp => "DISCARD TEMP",
         };
