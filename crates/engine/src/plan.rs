@@ -1,6 +1,7 @@
 //! From a parsed statement to a stream of batches.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -12,7 +13,7 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use forebay_catalog::ViewDefinition;
-use futures::StreamExt;
+use futures::{StreamExt, poll};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cost::{self, CostConstants, Estimate};
@@ -26,6 +27,10 @@ use crate::{Engine, EngineError, Vantage, rewrite, system, types, views};
 /// Batches that may wait between the query runtime and the one who reads them. A reader that
 /// stops reading stops the plan after this many.
 const BATCHES_IN_FLIGHT: usize = 2;
+
+/// A plan of at most this cost takes less time than waking the thread that reads its rows. In
+/// PostgreSQL's unit.
+const SMALL_COST: f64 = 1.0;
 
 /// A plan that is ready to run, once.
 #[derive(Debug)]
@@ -291,12 +296,8 @@ impl Engine {
         let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT);
         let (launched, launch) = oneshot::channel();
         let task = self.inner.runtime.spawn(async move {
-            let plan = match caught(prepare).await {
-                Ok(Next::Run(beside, plan)) => {
-                    let schema = Arc::clone(&plan.schema);
-                    let _ = launched.send(Ok(Launch::Running(beside, schema)));
-                    plan
-                }
+            let (beside, plan) = match caught(prepare).await {
+                Ok(Next::Run(beside, plan)) => (beside, plan),
                 Ok(Next::Stop(instead)) => {
                     let _ = launched.send(Ok(Launch::Stopped(instead)));
                     return;
@@ -306,9 +307,16 @@ impl Engine {
                     return;
                 }
             };
-            let end = caught(drive(plan, &sender)).await.map(|()| None);
-            // The reader may be gone already; then nobody is left to tell.
-            let _ = sender.send(end).await;
+            let running = Launch::Running(beside, Arc::clone(&plan.schema));
+            let is_small = plan.cost() <= SMALL_COST;
+            let mut run = pin!(run_to_end(plan, sender));
+            // A small plan has ended by the time its reader is told that it runs, who then wakes
+            // once and not for each batch.
+            let ended = is_small && poll!(run.as_mut()).is_ready();
+            let _ = launched.send(Ok(running));
+            if !ended {
+                run.await;
+            }
         });
         let launch = launch.await.unwrap_or_else(|_| {
             Err(EngineError::internal("the plan was cut off before its start").into())
@@ -366,6 +374,13 @@ pub(crate) fn parse_view(text: &str) -> Result<Statement, EngineError> {
 }
 
 type BatchSender = mpsc::Sender<Result<Option<RecordBatch>, EngineError>>;
+
+/// Runs the plan and tells `sender` its batches and how it ended.
+async fn run_to_end(plan: Plan, sender: BatchSender) {
+    let end = caught(drive(plan, &sender)).await.map(|()| None);
+    // The reader may be gone already; then nobody is left to tell.
+    let _ = sender.send(end).await;
+}
 
 async fn drive(plan: Plan, sender: &BatchSender) -> Result<(), EngineError> {
     let keep = matches!(plan.output, Output::Explain(_)).then(|| Arc::clone(&plan.physical));
