@@ -333,6 +333,41 @@ async fn two_cursors_that_want_each_others_slot() {
     server.stop();
 }
 
+/// Who was in a deadlock and gave up goes on beside one who has a slot beyond the limit. Reading from
+/// a cursor is running it, so that has to wait for the other one.
+#[tokio::test]
+async fn reading_a_cursor_waits_for_who_runs_beyond_the_limit() {
+    let (server, admin) = queues("ACTIVE_STATEMENTS=1").await;
+    run(&admin, "ALTER ROLE a SUPERUSER").await;
+    let (one, two) = (
+        actor(&server, &admin, "a").await,
+        actor(&server, &admin, "a").await,
+    );
+    two.run("BEGIN; SET ROLE c; DECLARE x CURSOR FOR SELECT * FROM region")
+        .await;
+    two.run("FETCH 1 FROM x; SET ROLE b; SAVEPOINT s").await;
+    one.run("BEGIN; SET ROLE b; DECLARE x CURSOR FOR SELECT * FROM region")
+        .await;
+    one.run("SET ROLE c").await;
+    let declare = "DECLARE y CURSOR FOR SELECT * FROM region";
+    let granted = one.waits("ResourceQueue other", declare).await;
+    let gives_up = two.waits("ResourceQueue narrow", declare).await;
+    goes_on(granted).await;
+    two.signal("pg_cancel_backend").await;
+    fails_with(gives_up, "57014").await;
+    two.run("ROLLBACK TO s").await;
+    let fetch = two.waits("ResourceQueue other", "FETCH 1 FROM x").await;
+    two.signal("pg_cancel_backend").await;
+    fails_with(fetch, "57014").await;
+    two.run("ROLLBACK TO s").await;
+    let fetch = two.waits("ResourceQueue other", "FETCH 1 FROM x").await;
+    one.run("CLOSE y").await;
+    goes_on(fetch).await;
+    two.run("MOVE ALL FROM x; COMMIT").await;
+    one.run("FETCH ALL FROM x; COMMIT").await;
+    server.stop();
+}
+
 #[tokio::test]
 async fn cursors_of_a_transaction_share_a_slot() {
     let (server, admin) = queues("ACTIVE_STATEMENTS=1").await;

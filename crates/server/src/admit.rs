@@ -182,6 +182,42 @@ impl Session {
         })
     }
 
+    /// A share of the slot that a cursor's statement has: who reads from the cursor runs it.
+    pub(crate) async fn cursor_share(&self, cursor: &str, running: &Running) -> Result<Holds> {
+        // That there is no such cursor is for the `FETCH` to say.
+        let Ok(rows) = self.portals.get(cursor) else {
+            return Ok(Holds::default());
+        };
+        let queue = rows.read().await.queue();
+        let slot = self.share(queue, running).await?;
+        Ok(Holds { slot, charge: None })
+    }
+
+    /// A share of the slot that the transaction has of `queue` already. It may have to wait while
+    /// others run on slots that were given beyond the limit.
+    pub(crate) async fn share(
+        &self,
+        queue: Option<QueueId>,
+        running: &Running,
+    ) -> Result<Option<Slot>> {
+        let snapshot = self.snapshot();
+        // A queue that was dropped limits nobody.
+        let known = queue.and_then(|queue| snapshot.resource_queue_by_oid(queue.0));
+        let Some(queue) = known else {
+            return Ok(None);
+        };
+        let wanted = Wanted::Queue {
+            name: queue.name.as_str().into(),
+            timeout: queue.attributes.queue_timeout_ms.map(Duration::from_millis),
+        };
+        let wait = self
+            .server
+            .inner
+            .admission
+            .slot(&self.handle.owner, QueueId(queue.oid));
+        Ok(Some(self.admission_wait(running, &wanted, wait).await?))
+    }
+
     /// The resource queue that governs a statement, which the role in force decides.
     pub(crate) fn governing_queue(&self, class: &Class) -> Option<GoverningQueue> {
         let all = self.setting("resource_select_only") == "off";

@@ -114,7 +114,11 @@ impl Session {
             Begin::Run(prepared, values) => (prepared, values),
             Begin::Read(rows) => {
                 self.check_may_follow(None)?;
-                return self.reading(name, &rows).await;
+                let mut executed = self.reading(name, &rows).await?;
+                if let Executed::Rows { rows, .. } = &mut executed {
+                    rows.go_on(self).await?;
+                }
+                return Ok(executed);
             }
         };
         let Some(parsed) = prepared.parsed() else {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
+use forebay_admission::{QueueId, Slot};
 use forebay_engine::ResultStream;
 use tokio::time::Instant;
 
 use crate::copy::CopyOut;
 use crate::portals::PortalRows;
 use crate::running::Running;
-use crate::{Error, Result};
+use crate::{Error, Result, Session};
 
 /// What a statement answers.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Rows {
     /// The rest of a batch that a row limit cut.
     rest: Option<RecordBatch>,
     running: Option<Running>,
+    /// The reader's share of the statement's slot, when the statement goes on after a pause.
+    share: Option<Slot>,
     verb: &'static str,
     counts_rows: bool,
     returned: u64,
@@ -55,6 +58,7 @@ impl Rows {
             source,
             rest: None,
             running: Some(running),
+            share: None,
             verb,
             counts_rows: matches!(verb, "SELECT" | "FETCH"),
             returned: 0,
@@ -108,6 +112,33 @@ impl Rows {
             .inspect_err(|error| self.fail(error))
     }
 
+    /// The resource queue that their statement has a slot of.
+    pub(crate) fn queue(&self) -> Option<QueueId> {
+        self.running.as_ref().and_then(Running::queue)
+    }
+
+    /// Goes on after a pause: takes `session`'s share of the slot until the next one.
+    ///
+    /// # Errors
+    /// When the wait for it was interrupted, which ends the statement.
+    pub(crate) async fn go_on(&mut self, session: &Session) -> Result<()> {
+        let Some(running) = &mut self.running else {
+            return Ok(());
+        };
+        running.resume();
+        let share = session.share(running.queue(), running);
+        match running.watch().over(share).await {
+            Ok(share) => {
+                self.share = share;
+                Ok(())
+            }
+            Err(error) => {
+                self.fail(&error);
+                Err(error)
+            }
+        }
+    }
+
     /// As [`Rows::next`], for a caller that watches for interrupts itself.
     pub(crate) async fn next_unwatched(
         &mut self,
@@ -149,6 +180,7 @@ impl Rows {
     }
 
     fn end(&mut self, outcome: Result<(), &Error>) {
+        self.share = None;
         self.failed |= outcome.is_err();
         if let Some(running) = self.running.take() {
             running.finish(outcome);
@@ -159,6 +191,7 @@ impl Rows {
     /// The client has what it asked for now and will come back for more: until then no cancel
     /// and no timeout concerns this statement.
     pub fn suspend(&mut self) {
+        self.share = None;
         if let Some(running) = &mut self.running {
             running.suspend();
             self.suspended = Some(Instant::now());
@@ -178,6 +211,7 @@ impl Rows {
     /// Ends the statement early: nobody wants the rest.
     pub(crate) fn stop(&mut self) {
         self.rest = None;
+        self.share = None;
         self.running = None;
         self.source = Source::Batches(VecDeque::new());
     }

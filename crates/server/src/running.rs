@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_admission::{Charge, Slot};
+use forebay_admission::{Charge, QueueId, Slot};
 use forebay_lifecycle::{Outcome, RegisteredQuery};
 use forebay_sql::Parsed;
 use tokio::time::Instant;
@@ -59,6 +59,11 @@ impl Running {
     /// Takes over what the statement keeps until its end.
     pub(crate) fn hold(&mut self, holds: Holds) {
         self.holds = holds;
+    }
+
+    /// The resource queue that it has a slot of.
+    pub(crate) fn queue(&self) -> Option<QueueId> {
+        self.holds.slot.as_ref().map(Slot::queue)
     }
 
     /// The statement waits for admission.

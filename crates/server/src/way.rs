@@ -89,6 +89,7 @@ impl Session {
             let locks = guard.over(self.lock(class, statement, running)).await?; // 4. all at once
             let Some(shape) = shape(statement)? else {
                 self.keep(locks);
+                running.hold(holds);
                 return match statement {
                     // A commit is not interrupted half way.
                     Statement::Commit { .. } => self.command(request).await,
@@ -128,6 +129,9 @@ impl Session {
         queue: Option<&GoverningQueue>,
         running: &Running,
     ) -> Result<(Holds, Option<EarlierPlan>)> {
+        if let Statement::Fetch(fetch) = &request.parsed.statement {
+            return Ok((self.cursor_share(&fetch.cursor, running).await?, None));
+        }
         if let Some(queue) = queue.filter(|queue| queue.has_min_cost())
             && let Some(shape) = shape(&request.parsed.statement)?
             && let Ok(_turn) = self.server.clone().inner.estimates.try_acquire()
