@@ -385,6 +385,31 @@ async fn cursors_of_a_transaction_share_a_slot() {
     server.stop();
 }
 
+#[tokio::test]
+async fn a_transaction_has_a_limit_of_governed_cursors() {
+    let (server, admin) = queues("ACTIVE_STATEMENTS=1").await;
+    run(&admin, "ALTER ROLE a SUPERUSER").await;
+    let one = actor(&server, &admin, "a").await;
+    let declare = |name: &str| format!("DECLARE {name} CURSOR FOR SELECT * FROM region");
+    one.run("SET max_resource_portals_per_transaction = 2; BEGIN")
+        .await;
+    // A superuser's cursor takes no slot.
+    one.run(&declare("free")).await;
+    one.run("SET ROLE b").await;
+    one.run(&declare("first")).await;
+    one.run(&declare("second")).await;
+    one.run("SAVEPOINT s").await;
+    let error = failure(&one.client, &declare("third")).await;
+    assert_eq!(error.code(), "53400");
+    one.run("ROLLBACK TO s; CLOSE first").await;
+    one.run(&declare("third")).await;
+    // At its end a statement gives back its part of the slot.
+    one.run("FETCH ALL FROM second").await;
+    one.run(&declare("fourth")).await;
+    one.run("COMMIT").await;
+    server.stop();
+}
+
 /// A cursor that outlives its transaction keeps its slot, and the session does not wait for itself.
 #[tokio::test]
 async fn a_holdable_cursor_keeps_its_slot() {

@@ -10,6 +10,7 @@ use crate::{Error, Result};
 /// Settings with the limits. The unnamed statement and the unnamed portal are exempt, or a session
 /// at its limit could not even close something: there is one of each, no larger than a message.
 pub(crate) const PORTALS: &str = "max_portals";
+pub(crate) const RESOURCE_PORTALS: &str = "max_resource_portals_per_transaction";
 pub(crate) const PREPARED_STATEMENTS: &str = "max_prepared_statements";
 pub(crate) const SAVEPOINTS: &str = "max_savepoints";
 pub(crate) const KEPT_SIZE: &str = "max_session_kept_size";

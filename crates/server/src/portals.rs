@@ -203,6 +203,21 @@ impl Portals {
         }
     }
 
+    /// Whether the transaction may declare one more cursor that takes part in a slot, `limit` being
+    /// `max_resource_portals_per_transaction`.
+    pub(crate) fn check_governed(&self, limit: usize) -> Result<()> {
+        let cursors = self.by_name.values();
+        let governed = cursors.filter(|p| p.bound.is_none() && !p.committed && p.is_governed());
+        if governed.count() < limit {
+            return Ok(());
+        }
+        Err(limits::too_many(
+            "cursors with a slot of a resource queue",
+            limits::RESOURCE_PORTALS,
+            limit,
+        ))
+    }
+
     /// Whether a portal `name` can be made, `limit` being `max_portals`. The unnamed one can
     /// always be: it replaces its predecessor.
     pub(crate) fn check_free(&self, name: &str, limit: usize) -> Result<()> {
@@ -425,6 +440,14 @@ impl Portal {
             State::New(_) => Err(no_rows(name)),
             State::Active | State::Spent => Err(cannot_run(name)),
             State::Expired(limit) => Err(expired(name, *limit)),
+        }
+    }
+
+    /// Whether its statement has a slot of a resource queue.
+    fn is_governed(&self) -> bool {
+        match &self.state {
+            State::Open(rows) => rows.at_rest(|rows| rows.queue().is_some()) == Some(true),
+            _ => false,
         }
     }
 

@@ -275,6 +275,12 @@ const DEFINITIONS: &[Definition] = &[
         "Prepared statements that a session may have.",
     ),
     superuser(
+        "max_resource_portals_per_transaction",
+        COUNT,
+        "64",
+        "Cursors with a slot of a resource queue that a transaction may have open.",
+    ),
+    superuser(
         "max_savepoints",
         COUNT,
         "10000",

@@ -132,6 +132,10 @@ impl Session {
         if let Statement::Fetch(fetch) = &request.parsed.statement {
             return Ok((self.cursor_share(&fetch.cursor, running).await?, None));
         }
+        if queue.is_some() && matches!(request.parsed.statement, Statement::DeclareCursor { .. }) {
+            let limit = self.settings.count(limits::RESOURCE_PORTALS);
+            self.portals.check_governed(limit)?;
+        }
         if let Some(queue) = queue.filter(|queue| queue.has_min_cost())
             && let Some(shape) = shape(&request.parsed.statement)?
             && let Ok(_turn) = self.server.clone().inner.estimates.try_acquire()
