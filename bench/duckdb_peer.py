@@ -12,12 +12,17 @@ import time
 import duckdb
 
 
-def main() -> None:
-    data = pathlib.Path(sys.argv[1])
+def connect(data: pathlib.Path) -> duckdb.DuckDBPyConnection:
+    """A DuckDB with views on the tables of a folder."""
     connection = duckdb.connect()
     for table in sorted(p for p in data.iterdir() if p.is_dir() and not p.name.startswith(".")):
         files = str(table / "*.parquet").replace("'", "''")
         connection.execute(f"CREATE VIEW {table.name} AS SELECT * FROM read_parquet('{files}')")
+    return connection
+
+
+def main() -> None:
+    connection = connect(pathlib.Path(sys.argv[1]))
     for line in sys.stdin:
         query = line.strip().rstrip(";")
         start = time.perf_counter()

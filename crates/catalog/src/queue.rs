@@ -79,7 +79,8 @@ pub enum Priority {
 }
 
 impl Priority {
-    const ALL: [Self; 5] = [Self::Min, Self::Low, Self::Medium, Self::High, Self::Max];
+    /// All of them, the least first.
+    pub const ALL: [Self; 5] = [Self::Min, Self::Low, Self::Medium, Self::High, Self::Max];
 
     /// Its name in lower case.
     pub fn as_str(self) -> &'static str {

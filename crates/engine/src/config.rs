@@ -21,12 +21,12 @@ pub struct EngineConfig {
     pub target_partitions: Option<usize>,
     /// Rows per batch; `None` is DataFusion's default.
     pub batch_size: Option<usize>,
-    /// Threads of the query runtime; `None` is one per core.
+    /// Workers of each query runtime; `None` is one per core.
     pub query_threads: Option<usize>,
 }
 
 impl EngineConfig {
-    /// Threads of the query runtime.
+    /// Workers of each query runtime.
     pub(crate) fn query_threads(&self) -> usize {
         self.query_threads.unwrap_or_else(cores)
     }

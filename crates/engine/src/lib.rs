@@ -1,13 +1,13 @@
 //! The engine: everything that knows DataFusion.
 //!
 //! It plans statements against an immutable catalog [`Snapshot`](forebay_catalog::Snapshot),
-//! runs physical plans on a runtime of its own, and answers what clients of PostgreSQL ask of
+//! runs physical plans on runtimes of its own, and answers what clients of PostgreSQL ask of
 //! `pg_catalog`. It knows nothing of sessions, transactions or protocols: a statement comes with
 //! a [`Vantage`] that says as whom, in which database and on which snapshot it looks at the world.
 //!
 //! Invariants:
-//! - planning and execution happen on the query runtime only ([`Engine::on_query_runtime`]), so
-//!   that a busy query never delays the network runtime;
+//! - planning and execution happen on query runtimes only ([`Engine::query_runtime`]), so that a
+//!   busy query never delays the network runtime;
 //! - a planning state is borrowed for the length of one planning and never cloned per statement;
 //! - a physical plan is run at most once ([`Engine::launch`] takes it by value).
 
@@ -23,8 +23,10 @@ mod multiset;
 mod notices;
 mod parameters;
 mod plan;
+mod priority;
 mod rewrite;
 mod runtime;
+mod runtimes;
 mod scans;
 mod states;
 mod subqueries;
@@ -44,6 +46,8 @@ pub use logical::LogicalStatement;
 pub use notices::{Notice, Notices};
 pub use parameters::ParameterTypes;
 pub use plan::{Launch, Next, Plan, ResultStream};
+pub use runtime::QueryRuntime;
+pub use runtimes::CpuAccount;
 pub use system::{
     Backend, BackendControl, CursorRow, LockRow, LockTarget, PreparedRow, QueueStatus, QueueTotals,
     SettingRow, WaiterRow,
@@ -54,8 +58,9 @@ pub use vantage::{SessionFacts, Vantage};
 use std::sync::Arc;
 
 use datafusion::execution::runtime_env::RuntimeEnv;
+use forebay_catalog::Snapshot;
 
-use runtime::QueryRuntime;
+use runtimes::QueryRuntimes;
 use states::PlanningStates;
 use tables::TableProviders;
 
@@ -75,7 +80,7 @@ pub struct Engine {
 struct Inner {
     states: PlanningStates,
     providers: Arc<TableProviders>,
-    runtime: QueryRuntime,
+    runtimes: QueryRuntimes,
     environment: Arc<RuntimeEnv>,
 }
 
@@ -85,8 +90,11 @@ impl Engine {
     /// `backends` is asked by functions and views that show or signal sessions
     /// (`pg_stat_activity`, `pg_cancel_backend`).
     ///
+    /// The calling thread's nice value becomes that of what no resource queue governs.
+    ///
     /// # Errors
-    /// When DataFusion refuses the configuration or the query runtime cannot start its threads.
+    /// When DataFusion refuses the configuration or the first query runtime cannot start its
+    /// threads.
     pub fn new(
         config: &EngineConfig,
         backends: Arc<dyn BackendControl>,
@@ -96,12 +104,12 @@ impl Engine {
         let link = system::EngineLink::default();
         let system = Arc::new(system::System::new(link.clone(), backends));
         let states = PlanningStates::new(config, &environment, system)?;
-        let runtime = QueryRuntime::start(config.query_threads())?;
+        let runtimes = QueryRuntimes::start(config.query_threads())?;
         let engine = Self {
             inner: Arc::new(Inner {
                 states,
                 providers,
-                runtime,
+                runtimes,
                 environment,
             }),
         };
@@ -109,15 +117,33 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Runs `work` on the query runtime; dropping the returned future aborts it.
+    /// Learns which resource queues there are, and their priorities. Called with each snapshot, in
+    /// the order of the commits.
+    pub fn follow_queues(&self, snapshot: &Snapshot) {
+        self.inner.runtimes.follow(snapshot);
+    }
+
+    /// The runtime for a statement that begins now.
+    ///
+    /// # Errors
+    /// When it is the first statement of its queue, and the threads cannot be started.
+    pub async fn query_runtime(&self, account: CpuAccount) -> Result<QueryRuntime, EngineError> {
+        self.inner.runtimes.of(account).await
+    }
+
+    /// Runs `work` on the query runtime of `account`; dropping the returned future aborts it.
     ///
     /// # Errors
     /// What `work` returns, or [`EngineError::panicked`] when it panicked.
-    pub async fn on_query_runtime<T, F>(&self, work: F) -> Result<T, EngineError>
+    pub async fn on_query_runtime<T, F>(
+        &self,
+        account: CpuAccount,
+        work: F,
+    ) -> Result<T, EngineError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, EngineError>> + Send + 'static,
     {
-        self.inner.runtime.run(work).await
+        self.query_runtime(account).await?.run(work).await
     }
 }

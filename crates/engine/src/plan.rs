@@ -12,7 +12,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use forebay_catalog::ViewDefinition;
+use forebay_catalog::{Priority, ViewDefinition};
 use futures::{StreamExt, poll};
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,7 +20,7 @@ use crate::cost::{self, CostConstants, Estimate};
 use crate::explain::{self, ExplainOptions};
 use crate::logical::LogicalStatement;
 use crate::parameters::{self, ParameterTypes};
-use crate::runtime::{AbortOnDrop, caught};
+use crate::runtime::{QueryRuntime, RunningTask, caught};
 use crate::states::PlanningState;
 use crate::{Engine, EngineError, Vantage, rewrite, system, types, views};
 
@@ -119,7 +119,7 @@ pub struct ResultStream {
     /// Ends with `None`: a channel that closes without it belongs to a plan that was cut off.
     batches: mpsc::Receiver<Result<Option<RecordBatch>, EngineError>>,
     ended: bool,
-    _task: AbortOnDrop<()>,
+    task: RunningTask<()>,
 }
 
 impl ResultStream {
@@ -127,6 +127,12 @@ impl ResultStream {
     #[must_use]
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// The priority of the threads that it runs on.
+    #[must_use]
+    pub fn priority(&self) -> Priority {
+        self.task.runtime().priority()
     }
 
     /// The next batch; `None` at the end. Cancel safe.
@@ -277,16 +283,20 @@ impl Engine {
         }
     }
 
-    /// Goes to the query runtime once for a whole statement: `prepare` makes a plan there, and
-    /// the plan is run where it was made. Each crossing between the runtimes wakes a thread,
-    /// which takes as long as planning a small statement does.
+    /// Goes to `runtime` once for a whole statement: `prepare` makes a plan there, and the plan is
+    /// run where it was made. Each crossing between the runtimes wakes a thread, which takes as
+    /// long as planning a small statement does.
     ///
     /// What `prepare` gives beside the plan comes back at once; the rows follow in the stream.
     /// Dropping the returned future stops everything.
     ///
     /// # Errors
     /// What `prepare` fails with; a panic of it as [`EngineError`].
-    pub async fn launch<T, U, E, F>(&self, prepare: F) -> Result<Launch<T, U>, E>
+    pub async fn launch<T, U, E, F>(
+        &self,
+        runtime: &QueryRuntime,
+        prepare: F,
+    ) -> Result<Launch<T, U>, E>
     where
         T: Send + 'static,
         U: Send + 'static,
@@ -295,7 +305,7 @@ impl Engine {
     {
         let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT);
         let (launched, launch) = oneshot::channel();
-        let task = self.inner.runtime.spawn(async move {
+        let task = runtime.spawn(async move {
             let (beside, plan) = match caught(prepare).await {
                 Ok(Next::Run(beside, plan)) => (beside, plan),
                 Ok(Next::Stop(instead)) => {
@@ -327,7 +337,7 @@ impl Engine {
                     schema,
                     batches,
                     ended: false,
-                    _task: task,
+                    task,
                 };
                 Launch::Running(beside, rows)
             }

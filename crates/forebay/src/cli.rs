@@ -116,6 +116,8 @@ pub enum BenchCommand {
     Stream(BenchStream),
     /// Compare the estimated costs of queries with the CPU time that they take
     Cost(BenchCost),
+    /// Measure short queries beside heavy ones that never stop, with and without resource queues
+    Overload(BenchOverload),
 }
 
 const BENCH_EXAMPLES: &str = "\
@@ -175,6 +177,38 @@ pub struct BenchCost {
     /// How often each query runs; the first run of each is not counted
     #[arg(long, value_name = "N", default_value = "3", value_parser = parse_count)]
     pub iterations: usize,
+}
+
+/// What `forebay bench overload` was asked to do.
+#[derive(Debug, Args)]
+pub struct BenchOverload {
+    /// The folder that `forebay tpch generate` has made
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+
+    /// Connections that ask a short query, and again after a pause
+    #[arg(long, value_name = "N", default_value = "2", value_parser = parse_count)]
+    pub dashboards: usize,
+
+    /// Milliseconds from an answer to the next question of a dashboard
+    #[arg(long, value_name = "N", default_value = "300", value_parser = parse_count)]
+    pub pause_ms: usize,
+
+    /// Connections that ask a heavy query again and again
+    #[arg(long, value_name = "N", default_value = "4", value_parser = parse_count)]
+    pub loops: usize,
+
+    /// Seconds of each setup in each round
+    #[arg(long, value_name = "N", default_value = "10", value_parser = parse_count)]
+    pub seconds: usize,
+
+    /// Rounds; in each, the setups and the peer take turns
+    #[arg(long, value_name = "N", default_value = "3", value_parser = parse_count)]
+    pub rounds: usize,
+
+    /// duckdb: the same dashboards and loops in one DuckDB process
+    #[arg(long, value_name = "PEER")]
+    pub against: Vec<Peer>,
 }
 
 /// What `forebay bench stream` was asked to do.

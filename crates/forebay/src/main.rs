@@ -42,6 +42,7 @@ fn run_bench(command: &BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Latency(options) => bench::latency(options),
         BenchCommand::Stream(options) => bench::stream(options),
         BenchCommand::Cost(options) => bench::cost(options),
+        BenchCommand::Overload(options) => bench::overload(options),
     }
 }
 

@@ -8,7 +8,7 @@ use forebay_admission::{
     Refusal, RelationId, Slot,
 };
 use forebay_catalog::{QueueAttributes, Snapshot};
-use forebay_engine::Plan;
+use forebay_engine::{CpuAccount, Plan};
 use forebay_sql::{Class, Statement};
 
 use crate::planning::Planning;
@@ -143,6 +143,13 @@ impl GoverningQueue {
     }
 }
 
+/// On whose threads a statement runs that `queue` governs.
+pub(crate) fn cpu_account(queue: Option<&GoverningQueue>) -> CpuAccount {
+    queue.map_or(CpuAccount::Ungoverned, |queue| {
+        CpuAccount::Queue(queue.id.0)
+    })
+}
+
 impl Session {
     /// The slot of a governed statement; superusers and ungoverned statements need none.
     pub(crate) async fn slot(
@@ -222,7 +229,17 @@ impl Session {
     pub(crate) fn governing_queue(&self, class: &Class) -> Option<GoverningQueue> {
         let all = self.setting("resource_select_only") == "off";
         let governed = class.governed || (all && class.dml);
-        if !governed || self.is_superuser() || self.setting("resource_scheduler") == "off" {
+        governed.then(|| self.queue_of_role()).flatten()
+    }
+
+    /// On whose threads that is done for the role in force which is no statement yet.
+    pub(crate) fn role_account(&self) -> CpuAccount {
+        cpu_account(self.queue_of_role().as_ref())
+    }
+
+    /// The resource queue that governs what the role in force does.
+    fn queue_of_role(&self) -> Option<GoverningQueue> {
+        if self.is_superuser() || self.setting("resource_scheduler") == "off" {
             return None;
         }
         let snapshot = self.snapshot();

@@ -56,7 +56,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use datafusion::prelude::SessionConfig;
 use forebay_admission::Admission;
 use forebay_catalog::{Catalog, NewRelation, RelationDefinition};
-use forebay_engine::{Engine, EngineConfig, discover};
+use forebay_engine::{CpuAccount, Engine, EngineConfig, discover};
 use forebay_lifecycle::Registry;
 
 use sessions::Sessions;
@@ -109,6 +109,9 @@ impl Server {
         let engine = Engine::new(&config.engine, Arc::clone(&sessions) as _)?;
         let tally = Arc::clone(&sessions.tally);
         queues::keep_in_step(&catalog, admission.clone(), tally).await;
+        let follower = engine.clone();
+        let follow = move |snapshot: &_| follower.follow_queues(snapshot);
+        catalog.observe(follow).await;
         Ok(Self {
             inner: Arc::new(Inner {
                 session_config: config.engine.session_config(),
@@ -168,7 +171,10 @@ impl Server {
             engine.check_files(snapshot, &relation).await?;
             Ok(relation)
         };
-        Ok(self.inner.engine.on_query_runtime(work).await?)
+        let engine = &self.inner.engine;
+        Ok(engine
+            .on_query_runtime(CpuAccount::Ungoverned, work)
+            .await?)
     }
 
     /// Carries out a `CancelRequest`.

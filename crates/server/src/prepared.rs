@@ -309,7 +309,9 @@ impl Session {
             let vantage = self.vantage()?;
             let engine = self.server.inner.engine.clone();
             let work = async move { engine.types_of(&vantage, &names).await };
-            let types = self.server.inner.engine.on_query_runtime(work).await?;
+            let account = self.role_account();
+            let engine = &self.server.inner.engine;
+            let types = engine.on_query_runtime(account, work).await?;
             types.into_iter().map(Some).collect()
         };
         self.prepare(name, Some(Arc::new(parsed)), declared, Vec::new())
@@ -371,7 +373,9 @@ impl Session {
         let vantage = self.vantage()?;
         let engine = self.server.inner.engine.clone();
         let work = async move { engine.evaluate(&vantage, &texts).await };
-        let values = self.server.inner.engine.on_query_runtime(work).await?;
+        let account = self.role_account();
+        let engine = &self.server.inner.engine;
+        let values = engine.on_query_runtime(account, work).await?;
         let typed = values.into_iter().zip(prepared.parameters());
         typed
             .map(|(value, wanted)| match wanted {

@@ -147,6 +147,9 @@ impl Rows {
         if let Some(rest) = self.take_rest(limit) {
             return Ok(Some(rest));
         }
+        if let (Source::Plan(stream), Some(running)) = (&self.source, &self.running) {
+            running.runs_at(stream.priority());
+        }
         match next_of(&mut self.source).await {
             Ok(Some(batch)) => {
                 if let Some(running) = &mut self.running {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_admission::{Charge, QueueId, Slot};
+use forebay_catalog::Priority;
 use forebay_lifecycle::{Outcome, RegisteredQuery};
 use forebay_sql::Parsed;
 use tokio::time::Instant;
@@ -71,6 +72,11 @@ impl Running {
         if let Some(query) = &self.query {
             query.set_pending(reason);
         }
+    }
+
+    /// The statement runs on threads of this priority.
+    pub(crate) fn runs_at(&self, priority: Priority) {
+        self.handle.status.lock().priority = Some(priority);
     }
 
     pub(crate) fn started(&self) {

@@ -140,8 +140,8 @@ impl Session {
         self.handle.secret
     }
 
-    /// Splits a text into its statements. A long text is parsed on the query runtime, because
-    /// parsing it takes a while.
+    /// Splits a text into its statements. A long text is parsed on the query runtime of the role
+    /// in force, because parsing it takes a while.
     ///
     /// # Errors
     /// Syntax errors, with their position.
@@ -151,7 +151,9 @@ impl Session {
         }
         let text = text.to_owned();
         let work = async move { Ok(forebay_sql::parse(&text)) };
-        Ok(self.server.inner.engine.on_query_runtime(work).await??)
+        let engine = &self.server.inner.engine;
+        let account = self.role_account();
+        Ok(engine.on_query_runtime(account, work).await??)
     }
 
     /// Splits the text of a simple query into its statements. One that was sent before may be
@@ -498,6 +500,9 @@ impl Session {
         if status.activity != activity {
             status.activity = activity;
             status.state_change = now;
+        }
+        if statement.is_some() || activity != Activity::Active {
+            status.priority = None;
         }
         if let Some((text, id)) = statement {
             status.query = Arc::clone(text);

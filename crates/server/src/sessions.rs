@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use chrono::{DateTime, Utc};
 use dashmap::DashMap;
 use forebay_admission::{Admission, Owner, OwnerGuard};
+use forebay_catalog::Priority;
 use forebay_engine::{
     Backend, BackendControl, CursorRow, EngineError, LockRow, PreparedRow, QueueStatus,
     SessionFacts, SettingRow, WaiterRow,
@@ -59,6 +60,8 @@ pub(crate) struct Status {
     pub(crate) transaction_start: Option<DateTime<Utc>>,
     pub(crate) state_change: DateTime<Utc>,
     pub(crate) wait: Option<(&'static str, String)>,
+    /// That of the threads which the current statement runs on.
+    pub(crate) priority: Option<Priority>,
 }
 
 /// The part of a session that others reach: to look at it, to cancel, to end it.
@@ -161,6 +164,7 @@ impl SessionHandle {
             query: status.query.to_string(),
             query_id: status.query_id.clone(),
             statements: status.statements,
+            priority: status.priority,
         }
     }
 }
@@ -264,6 +268,7 @@ impl Sessions {
                 transaction_start: None,
                 state_change: now,
                 wait: None,
+                priority: None,
             }),
             termination: Interruptor::new(),
             drain: Interruptor::new(),

@@ -9,7 +9,7 @@ use datafusion::arrow::array::AsArray;
 use datafusion::arrow::datatypes::{DataType, UInt64Type};
 use datafusion::scalar::ScalarValue;
 use forebay_admission::Locks;
-use forebay_engine::{Launch, LogicalStatement, Next, Plan, ResultStream, Vantage};
+use forebay_engine::{Launch, LogicalStatement, Next, Plan, QueryRuntime, ResultStream, Vantage};
 use forebay_lifecycle::NewQuery;
 use forebay_sql::{Class, Parsed, Statement};
 
@@ -99,7 +99,7 @@ impl Session {
             let planning = self.planning(request, shape)?;
             let finish = planning.shape.finish.clone();
             match guard
-                .over(self.launch(planning, queue.clone(), holds, earlier))
+                .over(self.launch(planning, queue.clone(), holds, earlier, running))
                 .await?
             {
                 Launch::Running((held, returns_count), rows) => {
@@ -141,7 +141,8 @@ impl Session {
             && let Ok(_turn) = self.server.clone().inner.estimates.try_acquire()
         {
             let planning = self.planning(request, shape)?;
-            let (cost, plan) = self.estimate(planning).await?;
+            let runtime = self.runtime_for(Some(queue), running).await?;
+            let (cost, plan) = self.estimate(planning, &runtime).await?;
             let holds = self.slot_of_cost(queue, cost, running).await?;
             return Ok((holds, Some(plan)));
         }
@@ -149,27 +150,45 @@ impl Session {
     }
 
     /// Plans without running.
-    async fn estimate(&self, planning: Planning) -> Result<(f64, EarlierPlan)> {
+    async fn estimate(
+        &self,
+        planning: Planning,
+        runtime: &QueryRuntime,
+    ) -> Result<(f64, EarlierPlan)> {
         let work = async move {
             let plan = planning.plan().await?;
             let estimate = (plan.cost(), EarlierPlan::new(plan, &planning));
             Ok::<Next<(), _>, Error>(Next::Stop(estimate))
         };
-        match self.server.inner.engine.launch(work).await? {
+        match self.server.inner.engine.launch(runtime, work).await? {
             Launch::Stopped(estimate) => Ok(estimate),
             Launch::Running((), _) => unreachable!("an estimate runs nothing"),
         }
     }
 
-    /// Steps 5 to 7, in one visit to the query runtime; or the statement has to step aside.
+    /// The threads for what begins now.
+    async fn runtime_for(
+        &self,
+        queue: Option<&GoverningQueue>,
+        running: &Running,
+    ) -> Result<QueryRuntime> {
+        let engine = &self.server.inner.engine;
+        let runtime = engine.query_runtime(admit::cpu_account(queue)).await?;
+        running.runs_at(runtime.priority());
+        Ok(runtime)
+    }
+
+    /// Steps 5 to 7, in one visit to a query runtime; or the statement has to step aside.
     async fn launch(
         &mut self,
         planning: Planning,
         queue: Option<GoverningQueue>,
         holds: Holds,
         earlier: Option<EarlierPlan>,
+        running: &Running,
     ) -> Result<Launch<(Holds, bool), Aside>> {
         let allowed = self.allowed();
+        let runtime = self.runtime_for(queue.as_ref(), running).await?;
         let admission = self.server.inner.admission.clone();
         let work = async move {
             let plan = match earlier.and_then(|plan| plan.still_right(&planning)) {
@@ -193,7 +212,7 @@ impl Session {
                 },
             )
         };
-        self.server.inner.engine.launch(work).await
+        self.server.inner.engine.launch(&runtime, work).await
     }
 
     /// `EXECUTE name` is classified, admitted and planned as the statement that it names.
@@ -347,7 +366,10 @@ impl Session {
             let statement = shape.statement(&whole.statement);
             engine.analyze(&vantage, statement, &declared).await
         };
-        let analyzed = self.server.inner.engine.on_query_runtime(work).await;
+        let queue = self.governing_queue(&parsed.statement.classify());
+        let account = admit::cpu_account(queue.as_ref());
+        let analyzed = self.server.inner.engine.on_query_runtime(account, work);
+        let analyzed = analyzed.await;
         Ok(Some(analyzed.map_err(|e| Error::located(e, parsed))?))
     }
 }

@@ -37,6 +37,7 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionContext;
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
+use forebay_catalog::Priority;
 
 use crate::catalogs::{FOREBAY, GP_TOOLKIT, INFORMATION_SCHEMA, PG_CATALOG};
 use crate::scans::LeanPlainScans;
@@ -88,6 +89,8 @@ pub struct Backend {
     pub query_id: Option<String>,
     /// Statements that the session has begun.
     pub statements: u64,
+    /// The priority of the threads that the current statement runs on; `None` when none runs.
+    pub priority: Option<Priority>,
 }
 
 impl Backend {

@@ -12,6 +12,7 @@ use super::directory::{Relations, table_oid};
 use super::relation::{Row, big, boolean, int, oid, real, relation, small, text, text_or_null};
 use super::{Backend, BackendControl};
 use crate::SessionFacts;
+use crate::priority::weight;
 
 /// What is taken of a resource queue, and what has happened in it.
 #[derive(Debug, Clone, Default)]
@@ -309,7 +310,7 @@ fn role_rows(asker: &SessionFacts) -> Vec<Row> {
     snapshot.roles().map(row).collect()
 }
 
-/// A statement that runs, with the priority of its queue.
+/// A statement that runs, with its priority.
 struct Running {
     backend: Backend,
     priority: Priority,
@@ -326,18 +327,8 @@ impl Running {
     }
 }
 
-/// How the priorities weigh against each other while CPU is short.
-fn weight(priority: Priority) -> i32 {
-    match priority {
-        Priority::Min => 1,
-        Priority::Low => 2,
-        Priority::Medium => 5,
-        Priority::High => 9,
-        Priority::Max => 68,
-    }
-}
-
-/// A row for each statement that runs. A superuser's are in no queue and run unhindered.
+/// A row for each statement that runs, with the priority that it runs with: what no queue governs
+/// has the highest, and an altered queue's older statements keep theirs.
 fn of_running(
     columns: &str,
     backends: &Arc<dyn BackendControl>,
@@ -346,16 +337,9 @@ fn of_running(
     let backends = Arc::clone(backends);
     relation(columns, move |asker| {
         let active = backends.backends().into_iter();
-        let active = active.filter(|backend| backend.state == "active");
+        let active = active.filter(|b| b.state == "active" && b.wait_event_type.is_none());
         let running = active.filter_map(|backend| {
-            let role = asker.snapshot.role(&backend.role)?;
-            let priority = match role.superuser {
-                true => Priority::Max,
-                false => {
-                    let queue = asker.snapshot.resource_queue_by_oid(role.resource_queue)?;
-                    queue.attributes.priority
-                }
-            };
+            let priority = backend.priority?;
             Some(Running { backend, priority })
         });
         running.map(|statement| row(asker, &statement)).collect()

@@ -17,14 +17,19 @@ pub struct DuckDb {
     output: BufReader<ChildStdout>,
 }
 
+/// The Python that has DuckDB.
+pub fn python() -> anyhow::Result<PathBuf> {
+    let python = PathBuf::from(ENVIRONMENT);
+    if !python.exists() {
+        bail!("DuckDB is not installed: run bench/install in the project's folder");
+    }
+    Ok(python)
+}
+
 impl DuckDb {
     /// Starts it on the TPC-H folder `data`.
     pub fn start(data: &Path) -> anyhow::Result<Self> {
-        let python = PathBuf::from(ENVIRONMENT);
-        if !python.exists() {
-            bail!("DuckDB is not installed: run bench/install in the project's folder");
-        }
-        let mut process = Command::new(python)
+        let mut process = Command::new(python()?)
             .arg("bench/duckdb_peer.py")
             .arg(data)
             .stdin(Stdio::piped())

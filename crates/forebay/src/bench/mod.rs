@@ -10,12 +10,14 @@ mod duckdb;
 mod in_process;
 mod latency;
 mod memory;
+mod overload;
 mod server;
 mod stream;
 mod tpch;
 
 pub use cost::run as cost;
 pub use latency::run as latency;
+pub use overload::run as overload;
 pub use stream::run as stream;
 pub use tpch::run as tpch;
 

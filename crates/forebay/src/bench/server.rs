@@ -52,10 +52,15 @@ impl ServerUnderTest {
         bail!("the server ended before it was ready")
     }
 
-    /// Where to connect.
+    /// Where to connect as a superuser.
     pub fn url(&self) -> anyhow::Result<String> {
         let user = whoami::username().context("cannot tell the user's name")?;
-        Ok(format!("postgres://{user}@127.0.0.1:{}/forebay", self.port))
+        Ok(self.url_as(&user))
+    }
+
+    /// Where to connect as `role`.
+    pub fn url_as(&self, role: &str) -> String {
+        format!("postgres://{role}@127.0.0.1:{}/forebay", self.port)
     }
 
     /// The server's process.

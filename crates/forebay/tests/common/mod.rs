@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -26,6 +27,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 pub struct Server {
     child: Child,
     address: SocketAddr,
+    /// The bootstrap role: who runs the server.
+    superuser: String,
     stderr: PathBuf,
     lines: Receiver<String>,
     /// Keeps the data directory alive, unless somebody else does.
@@ -51,13 +54,46 @@ impl Server {
     /// A server on a folder that outlives it. It chooses a free port itself, so no other process
     /// can take the port in between.
     pub fn start_in(folder: &Path, arguments: &[&str]) -> Result<Self, String> {
+        let program = Command::new(env!("CARGO_BIN_EXE_forebay"));
+        Self::start_as(&superuser(), program, folder, arguments)
+    }
+
+    /// A server of a user without privileges, even where root runs the tests.
+    pub fn unprivileged() -> Self {
+        if superuser() != "root" {
+            return Self::start(&[]);
+        }
+        let dir = TempDir::new().expect("a temporary directory");
+        let anybody = fs::Permissions::from_mode(0o777);
+        fs::set_permissions(dir.path(), anybody).expect("a folder for anybody");
+        // Nobody else may look into root's home, where the program may be.
+        let program = dir.path().join("forebay");
+        fs::hard_link(env!("CARGO_BIN_EXE_forebay"), &program)
+            .or_else(|_| fs::copy(env!("CARGO_BIN_EXE_forebay"), &program).map(drop))
+            .expect("the program in the folder");
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid=nobody", "--regid=65534", "--clear-groups"])
+            .arg(program);
+        let mut server =
+            Self::start_as("nobody", command, dir.path(), &[]).unwrap_or_else(|e| panic!("{e}"));
+        server._dir = Some(dir);
+        server
+    }
+
+    fn start_as(
+        superuser: &str,
+        mut program: Command,
+        folder: &Path,
+        arguments: &[&str],
+    ) -> Result<Self, String> {
         let stderr = folder.join("stderr.log");
         let log = File::options()
             .create(true)
             .append(true)
             .open(&stderr)
             .map_err(|e| format!("cannot write {}: {e}", stderr.display()))?;
-        let mut child = Command::new(env!("CARGO_BIN_EXE_forebay"))
+        let mut child = program
             .args(["serve", "--pg-listen", "127.0.0.1:0", "--data-dir"])
             .arg(folder.join("data"))
             .args(arguments)
@@ -76,6 +112,7 @@ impl Server {
         Ok(Self {
             child,
             address,
+            superuser: superuser.to_owned(),
             stderr,
             lines,
             _dir: None,
@@ -85,6 +122,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// A folder that it can read, and that goes with it.
+    pub fn folder(&self) -> &Path {
+        self.stderr.parent().expect("a log in a folder")
     }
 
     /// Its process id.
@@ -103,7 +145,7 @@ impl Server {
         config
             .host(self.address.ip().to_string())
             .port(self.address.port())
-            .user(superuser())
+            .user(&self.superuser)
             .dbname("forebay");
         config
     }
@@ -178,6 +220,16 @@ impl Server {
         ticks(11) + ticks(12)
     }
 
+    /// Its threads, as Linux shows them.
+    pub fn threads(&self) -> Vec<Thread> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid()));
+        let tasks = tasks.expect("the threads of a living process");
+        // One that ends meanwhile is none.
+        tasks
+            .filter_map(|task| Thread::of(&task.ok()?.path()))
+            .collect()
+    }
+
     /// Sockets that it holds open, its listener among them.
     pub fn sockets(&self) -> usize {
         let files = fs::read_dir(format!("/proc/{}/fd", self.pid()));
@@ -186,6 +238,31 @@ impl Server {
             .filter_map(|file| fs::read_link(file.ok()?.path()).ok())
             .filter(|target| target.to_string_lossy().starts_with("socket:"))
             .count()
+    }
+}
+
+/// A thread of a server.
+#[derive(Debug, Clone)]
+pub struct Thread {
+    /// At most 15 bytes.
+    pub name: String,
+    /// Its nice value.
+    pub nice: i32,
+    /// Time that it has been on a processor, in nanoseconds.
+    pub busy_ns: u64,
+}
+
+impl Thread {
+    fn of(task: &Path) -> Option<Self> {
+        let stat = fs::read_to_string(task.join("stat")).ok()?;
+        let (name, fields) = stat.split_once('(')?.1.rsplit_once(')')?;
+        let times = fs::read_to_string(task.join("schedstat")).ok()?;
+        Some(Self {
+            name: name.to_owned(),
+            // Field 19, of which the first two are before the parenthesis.
+            nice: fields.split_whitespace().nth(16)?.parse().ok()?,
+            busy_ns: times.split_whitespace().next()?.parse().ok()?,
+        })
     }
 }
 

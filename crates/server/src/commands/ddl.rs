@@ -7,6 +7,7 @@ use forebay_catalog::{
     Change, ColumnDefinition, NewRelation, Relation, RelationDefinition, RelationName, Snapshot,
     TableDefinition, ViewDefinition,
 };
+use forebay_engine::CpuAccount;
 use forebay_sql::{CreateExternalTable, CreateView, DropKind, Statement};
 
 use crate::way::Answer;
@@ -41,7 +42,8 @@ impl Session {
         let engine = self.server.inner.engine.clone();
         let (snapshot, checked) = (self.snapshot(), relation.clone());
         let work = async move { engine.check_files(snapshot, &checked).await };
-        self.server.inner.engine.on_query_runtime(work).await?;
+        let here = &self.server.inner.engine;
+        here.on_query_runtime(CpuAccount::Ungoverned, work).await?;
         self.change(Change::CreateRelation {
             relation,
             or_replace: table.or_replace,
@@ -78,7 +80,8 @@ impl Session {
         let engine = self.server.inner.engine.clone();
         let vantage = self.vantage()?;
         let work = async move { engine.complete_view(&vantage, definition).await };
-        let definition = self.server.inner.engine.on_query_runtime(work).await?;
+        let here = &self.server.inner.engine;
+        let definition = here.on_query_runtime(CpuAccount::Ungoverned, work).await?;
         let relation = NewRelation {
             schema,
             name,
