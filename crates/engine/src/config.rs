@@ -1,11 +1,13 @@
 //! What an operator may choose about execution, and the DataFusion options that follow from it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::SessionConfig;
 
+use crate::memory::ServerMemory;
 use crate::{DATABASE, EngineError};
 
 /// Parquet footers kept in memory, in bytes. Large enough for some ten thousand files.
@@ -23,6 +25,12 @@ pub struct EngineConfig {
     pub batch_size: Option<usize>,
     /// Workers of each query runtime; `None` is one per core.
     pub query_threads: Option<usize>,
+    /// What the operators of all statements together may use, in bytes; `None` is 80 % of what
+    /// the machine or the control group has.
+    pub memory_limit_bytes: Option<usize>,
+    /// The folder for what operators spill. It is emptied. `None` is a folder of this engine's
+    /// own among the system's temporary files.
+    pub temp_folder: Option<PathBuf>,
 }
 
 impl EngineConfig {
@@ -53,10 +61,16 @@ impl EngineConfig {
         config
     }
 
-    /// The caches and pools that all statements share.
+    /// The memory and the folder for spilled data that all statements share.
+    pub(crate) fn server_memory(&self) -> Result<ServerMemory, EngineError> {
+        let folder = self.temp_folder.clone();
+        Ok(ServerMemory::new(self.memory_limit_bytes, folder)?)
+    }
+
+    /// The caches that all statements share. Memory is DataFusion's default, without a limit.
     ///
     /// # Errors
-    /// When DataFusion cannot make a folder for spilled data.
+    /// When DataFusion refuses the configuration.
     pub fn runtime_environment(&self) -> Result<Arc<RuntimeEnv>, EngineError> {
         // Listings are not cached: a file that has just been written must be seen by the next
         // statement. Footers and statistics are, keyed by size and modification time.

@@ -153,7 +153,7 @@ impl From<DataFusionError> for EngineError {
             DataFusionError::Plan(text) => from_plan(&text, "42000"),
             DataFusionError::Configuration(text) => Self::new("22023", first_line(&text)),
             DataFusionError::Execution(text) => from_execution(&text),
-            DataFusionError::ResourcesExhausted(text) => Self::new("53200", first_line(&text)),
+            DataFusionError::ResourcesExhausted(text) => from_exhausted(&text),
             DataFusionError::External(error) => from_external(error),
             DataFusionError::ExecutionJoin(error) => match error.try_into_panic() {
                 Ok(panic) => Self::panicked(panic.as_ref()),
@@ -207,7 +207,7 @@ fn from_shared(shared: &DataFusionError) -> EngineError {
         DataFusionError::IoError(error) => from_io(error),
         DataFusionError::Plan(text) => from_plan(text, "42000"),
         DataFusionError::Execution(text) => from_execution(text),
-        DataFusionError::ResourcesExhausted(text) => EngineError::new("53200", first_line(text)),
+        DataFusionError::ResourcesExhausted(text) => from_exhausted(text),
         DataFusionError::NotImplemented(text) => EngineError::new("0A000", first_line(text)),
         DataFusionError::External(error) => match error.downcast_ref::<EngineError>() {
             Some(error) => error.clone(),
@@ -215,6 +215,15 @@ fn from_shared(shared: &DataFusionError) -> EngineError {
         },
         other => EngineError::internal(other.to_string()),
     }
+}
+
+/// Our pools write message, detail and hint as lines; DataFusion a message.
+fn from_exhausted(text: &str) -> EngineError {
+    let mut lines = text.lines().map(|line| line.trim().to_owned());
+    let mut error = EngineError::new("53200", lines.next().unwrap_or_default());
+    error.detail = lines.next();
+    error.hint = lines.next();
+    error
 }
 
 /// Files of one table that do not go together are the data's fault; anything else is ours.
@@ -354,6 +363,10 @@ fn from_store(error: &StoreError) -> EngineError {
 }
 
 fn from_io(error: &std::io::Error) -> EngineError {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    if let Some(inner) = inner {
+        return EngineError::clone(inner);
+    }
     let sqlstate = match error.kind() {
         std::io::ErrorKind::NotFound => "58P01",
         std::io::ErrorKind::StorageFull => "53100",

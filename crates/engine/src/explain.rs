@@ -38,11 +38,12 @@ pub(crate) fn schema() -> SchemaRef {
 }
 
 /// The plan as text, one operator a line, its inputs indented below it. `estimates` are those of
-/// the operators in the same order.
+/// the operators in the same order; `memory` tells what running it took.
 pub(crate) fn lines(
     plan: &dyn ExecutionPlan,
     estimates: &[Estimate],
     options: ExplainOptions,
+    memory: Option<String>,
 ) -> Result<RecordBatch, EngineError> {
     let mut text = PlanText {
         options,
@@ -50,6 +51,7 @@ pub(crate) fn lines(
         lines: Vec::new(),
     };
     text.add(plan, 0);
+    text.lines.extend(memory);
     let lines: StringArray = text.lines.into_iter().map(Some).collect();
     Ok(RecordBatch::try_new(schema(), vec![Arc::new(lines)])
         .map_err(datafusion::error::DataFusionError::from)?)

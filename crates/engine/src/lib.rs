@@ -19,6 +19,7 @@ mod explain;
 mod files;
 mod functions;
 mod logical;
+mod memory;
 mod multiset;
 mod notices;
 mod parameters;
@@ -43,6 +44,7 @@ pub use error::{EngineError, Position};
 pub use explain::ExplainOptions;
 pub use files::{DiscoveredTable, discover};
 pub use logical::LogicalStatement;
+pub use memory::{MemoryGrant, MemorySource};
 pub use notices::{Notice, Notices};
 pub use parameters::ParameterTypes;
 pub use plan::{Launch, Next, Plan, ResultStream};
@@ -60,6 +62,7 @@ use std::sync::Arc;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use forebay_catalog::Snapshot;
 
+use memory::ServerMemory;
 use runtimes::QueryRuntimes;
 use states::PlanningStates;
 use tables::TableProviders;
@@ -81,6 +84,7 @@ struct Inner {
     states: PlanningStates,
     providers: Arc<TableProviders>,
     runtimes: QueryRuntimes,
+    memory: ServerMemory,
     environment: Arc<RuntimeEnv>,
 }
 
@@ -99,10 +103,11 @@ impl Engine {
         config: &EngineConfig,
         backends: Arc<dyn BackendControl>,
     ) -> Result<Self, EngineError> {
-        let environment = config.runtime_environment()?;
+        let memory = config.server_memory()?;
+        let environment = memory.common_environment(&*config.runtime_environment()?);
         let providers = Arc::new(TableProviders::default());
         let link = system::EngineLink::default();
-        let system = Arc::new(system::System::new(link.clone(), backends));
+        let system = Arc::new(system::System::new(link.clone(), backends, memory.clone()));
         let states = PlanningStates::new(config, &environment, system)?;
         let runtimes = QueryRuntimes::start(config.query_threads())?;
         let engine = Self {
@@ -110,11 +115,18 @@ impl Engine {
                 states,
                 providers,
                 runtimes,
+                memory,
                 environment,
             }),
         };
         link.connect(&engine);
         Ok(engine)
+    }
+
+    /// What the operators of all statements together may use, in bytes.
+    #[must_use]
+    pub fn memory_limit_bytes(&self) -> u64 {
+        self.inner.memory.limit_bytes() as u64
     }
 
     /// Learns which resource queues there are, and their priorities. Called with each snapshot, in

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::execution::TaskContext;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::prelude::SessionConfig;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
@@ -22,7 +24,7 @@ use crate::logical::LogicalStatement;
 use crate::parameters::{self, ParameterTypes};
 use crate::runtime::{QueryRuntime, RunningTask, caught};
 use crate::states::PlanningState;
-use crate::{Engine, EngineError, Vantage, rewrite, system, types, views};
+use crate::{Engine, EngineError, MemoryGrant, Vantage, memory, rewrite, system, types, views};
 
 /// Batches that may wait between the query runtime and the one who reads them. A reader that
 /// stops reading stops the plan after this many.
@@ -85,6 +87,20 @@ impl Plan {
             &constants.unwrap_or_default(),
             config.batch_size(),
         )
+    }
+
+    /// Whether it can run well with `limit_bytes` of memory. Else [`Vantage::within`] should make
+    /// another: with fewer partitions, with smaller batches, or with joins that spill.
+    #[must_use]
+    pub fn suits(&self, limit_bytes: u64) -> bool {
+        let config = self.context.session_config();
+        memory::suits(&self.physical, config, &self.estimate(), limit_bytes)
+    }
+
+    /// The bytes of the widest rows that are expected of an operator.
+    #[must_use]
+    pub fn row_width(&self) -> f64 {
+        memory::row_width(&self.estimate())
     }
 
     /// Whether the result is the number of rows written.
@@ -227,7 +243,7 @@ impl Engine {
         };
         Ok(Plan {
             physical,
-            context: self.task_context(vantage),
+            context: task_context(vantage.config.clone(), Arc::clone(&self.inner.environment)),
             schema,
             output,
             writes: statement.returns_count(),
@@ -271,6 +287,23 @@ impl Engine {
         let logical = self.analyze(vantage, &parse_one(&text)?, &[]).await?;
         let fields = logical.schema().fields().iter();
         Ok(fields.map(|f| f.data_type().clone()).collect())
+    }
+
+    /// The plan with what its statement may use. Without it a plan uses what grants leave.
+    #[must_use]
+    pub fn with_memory(&self, plan: Plan, grant: &MemoryGrant) -> Plan {
+        let inner = &self.inner;
+        let environment = inner.memory.environment(&inner.environment, grant);
+        let config = plan.context.session_config();
+        let tuned = match grant.limit_bytes {
+            Some(limit) => memory::tuned(config, limit),
+            None => inner.memory.tuned(config),
+        };
+        let config = tuned.unwrap_or_else(|| config.clone());
+        Plan {
+            context: task_context(config, environment),
+            ..plan
+        }
     }
 
     /// Makes the plan of `EXPLAIN`: it shows `plan`, and runs it first where asked to.
@@ -344,21 +377,21 @@ impl Engine {
             Launch::Stopped(instead) => Launch::Stopped(instead),
         })
     }
+}
 
-    /// What operators are handed when they run. The function registries stay empty: they are
-    /// for plans that come serialized, and copying them costs more than a small statement.
-    fn task_context(&self, vantage: &Vantage) -> Arc<TaskContext> {
-        Arc::new(TaskContext::new(
-            None,
-            String::new(),
-            vantage.config.clone(),
-            HashMap::new(),
-            HashMap::new(),
-            HashMap::new(),
-            HashMap::new(),
-            Arc::clone(&self.inner.environment),
-        ))
-    }
+/// What operators are handed when they run. The function registries stay empty: they are for
+/// plans that come serialized, and copying them costs more than a small statement.
+fn task_context(config: SessionConfig, environment: Arc<RuntimeEnv>) -> Arc<TaskContext> {
+    Arc::new(TaskContext::new(
+        None,
+        String::new(),
+        config,
+        HashMap::new(),
+        HashMap::new(),
+        HashMap::new(),
+        HashMap::new(),
+        environment,
+    ))
 }
 
 /// A select list with a name for each item, so that equal items do not clash.
@@ -401,7 +434,10 @@ async fn drive(plan: Plan, sender: &BatchSender) -> Result<(), EngineError> {
                 forward(&plan, None).await?;
             }
             let physical = keep.expect("kept for EXPLAIN");
-            let batch = explain::lines(physical.as_ref(), &estimates, *options)?;
+            let context = &plan.context;
+            let memory = memory::peak_text(context.memory_pool().as_ref());
+            let memory = memory.filter(|_| options.analyze);
+            let batch = explain::lines(physical.as_ref(), &estimates, *options, memory)?;
             let _ = sender.send(Ok(Some(batch))).await;
             Ok(())
         }

@@ -12,7 +12,7 @@ use datafusion::prelude::SessionConfig;
 use forebay_catalog::Snapshot;
 
 use crate::catalogs::PG_CATALOG;
-use crate::{EngineError, Notice, Notices};
+use crate::{EngineError, Notice, Notices, memory};
 
 /// What functions and system views may know about the session that asks.
 ///
@@ -94,7 +94,9 @@ impl Vantage {
         }
         target.execution.time_zone = Some(time_zone.to_owned());
         target.catalog.default_schema = crate::catalogs::SEARCH_PATH_SCHEMA.to_owned();
-        target.extensions.insert(FactsExtension(Arc::clone(&facts)));
+        target
+            .extensions
+            .insert(FactsExtension::of(Arc::clone(&facts)));
         Ok(Self {
             config,
             facts,
@@ -158,12 +160,29 @@ impl Vantage {
         config
             .options_mut()
             .extensions
-            .insert(FactsExtension(Arc::clone(&facts)));
+            .insert(FactsExtension::of(Arc::clone(&facts)));
         Self {
             config,
             facts,
             transaction_start: self.transaction_start,
             view_depth: self.view_depth,
+        }
+    }
+
+    /// The same point of view, for a plan whose operators have `limit_bytes` together. `width` are
+    /// the bytes of the widest rows that are expected ([`Plan::row_width`]).
+    ///
+    /// [`Plan::row_width`]: crate::Plan::row_width
+    #[must_use]
+    pub fn within(&self, limit_bytes: u64, width: f64) -> Self {
+        let mut config = memory::planned(&self.config, limit_bytes, width);
+        config.options_mut().extensions.insert(FactsExtension {
+            facts: Arc::clone(&self.facts),
+            memory_limit_bytes: Some(limit_bytes),
+        });
+        Self {
+            config,
+            ..self.clone()
         }
     }
 
@@ -179,13 +198,31 @@ impl Vantage {
 /// Reads the facts back from the options that a function or a system view is called with.
 pub(crate) fn facts(options: &ConfigOptions) -> Result<&Arc<SessionFacts>> {
     match options.extensions.get::<FactsExtension>() {
-        Some(extension) => Ok(&extension.0),
+        Some(extension) => Ok(&extension.facts),
         None => exec_err!("this function needs a session"),
     }
 }
 
+/// The memory for which a plan is made, in bytes; `None` is ample.
+pub(crate) fn memory_limit(options: &ConfigOptions) -> Option<u64> {
+    let extension = options.extensions.get::<FactsExtension>()?;
+    extension.memory_limit_bytes
+}
+
 #[derive(Debug, Clone)]
-struct FactsExtension(Arc<SessionFacts>);
+struct FactsExtension {
+    facts: Arc<SessionFacts>,
+    memory_limit_bytes: Option<u64>,
+}
+
+impl FactsExtension {
+    fn of(facts: Arc<SessionFacts>) -> Self {
+        Self {
+            facts,
+            memory_limit_bytes: None,
+        }
+    }
+}
 
 impl ConfigExtension for FactsExtension {
     const PREFIX: &'static str = "forebay_session";

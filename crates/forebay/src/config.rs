@@ -43,6 +43,9 @@ pub struct Config {
     pub target_partitions: usize,
     /// Rows in a batch between operators.
     pub batch_size: usize,
+    /// What the operators of all statements together may use, in bytes; `None` is 80 % of what the
+    /// machine or the control group has.
+    pub memory_limit_bytes: Option<usize>,
     /// How long a shutdown lets running statements go on.
     pub shutdown_grace: Duration,
     /// What is logged: a filter of `tracing`.
@@ -255,6 +258,21 @@ const SETTINGS: &[Setting] = &[
         "How many rows operators hand on at a time",
         "a whole number from 1 to 1048576",
         |config, values| put(&mut config.batch_size, whole_number(values, 1, 1 << 20)),
+    ),
+    setting(
+        "memory-limit",
+        "SIZE",
+        "auto",
+        "What running statements may use together; auto is 80 % of the machine's or cgroup's memory",
+        "auto, or a size from 16MB on, in bytes or with the unit kB, MB or GB",
+        |config, values| {
+            const LEAST_BYTES: usize = 16 << 20;
+            config.memory_limit_bytes = single(values).and_then(parse_size_bytes);
+            match config.memory_limit_bytes {
+                Some(bytes) => bytes >= LEAST_BYTES,
+                None => single(values) == Some("auto"),
+            }
+        },
     ),
     setting(
         "shutdown-grace",
@@ -513,6 +531,7 @@ fn blank() -> Config {
         max_message_size_bytes: 0,
         target_partitions: 0,
         batch_size: 0,
+        memory_limit_bytes: None,
         shutdown_grace: Duration::ZERO,
         log: String::new(),
     }
@@ -713,6 +732,7 @@ mod tests {
             max_message_size_bytes: 64 << 20,
             target_partitions: core_count(),
             batch_size: 8192,
+            memory_limit_bytes: None,
             shutdown_grace: Duration::from_secs(30),
             log: "info".into(),
         };
@@ -754,6 +774,7 @@ mod tests {
             ("max_message_size", "1MB"),
             ("target_partitions", "3"),
             ("batch_size", "100"),
+            ("memory_limit", "2GB"),
             ("shutdown_grace", "2min"),
             ("log", "debug,forebay_server=trace"),
         ];
@@ -778,6 +799,7 @@ mod tests {
             max_message_size_bytes: 1 << 20,
             target_partitions: 3,
             batch_size: 100,
+            memory_limit_bytes: Some(2 << 30),
             shutdown_grace: Duration::from_secs(120),
             log: "debug,forebay_server=trace".into(),
         };
@@ -885,6 +907,7 @@ mod tests {
             ),
             ("target_partitions", &["0", "automatic", "1025"]),
             ("batch_size", &["0", "9999999"]),
+            ("memory_limit", &["", "80%", "1MB", "much"]),
             (
                 "shutdown_grace",
                 &["30", "soon", "-1s", "8d", "9999999999999y"],
@@ -980,6 +1003,7 @@ authentication_timeout = "1min"    # default
 max_message_size = "64MB"          # default
 target_partitions = "auto"         # default
 batch_size = 100                   # from FOREBAY_BATCH_SIZE
+memory_limit = "auto"              # default
 shutdown_grace = "2min"            # from {}
 log = "info"                       # default
 "#,

@@ -23,6 +23,9 @@ use crate::config::{Config, Sample};
 /// threads keep up with thousands of connections.
 const NETWORK_THREADS: usize = 2;
 
+/// The folder in the data directory for what operators spill. It is emptied at each start.
+const TEMP_FOLDER: &str = "temp";
+
 /// Scale factor of `--sample tpch`.
 const SAMPLE_SCALE: &str = "0.1";
 
@@ -140,6 +143,8 @@ async fn open(config: &Config) -> anyhow::Result<Server> {
             target_partitions: Some(config.target_partitions),
             batch_size: Some(config.batch_size),
             query_threads: None,
+            memory_limit_bytes: config.memory_limit_bytes,
+            temp_folder: Some(config.data_dir.join(TEMP_FOLDER)),
         },
     };
     match Server::open(&config.data_dir, server_config).await {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_admission::{
-    Admission, AdmissionError, Charge, Cost, Demand, LockMode, LockRequest, Locks, Owner, QueueId,
+    Admission, AdmissionError, Charge, Demand, LockMode, LockRequest, Locks, Owner, QueueId,
     Refusal, RelationId, Slot,
 };
 use forebay_catalog::{QueueAttributes, Snapshot};
@@ -52,13 +52,13 @@ impl EarlierPlan {
     }
 }
 
-/// The charge of a plan on its queue. A statement that has stepped aside comes with its charge;
+/// The charge of a plan on its queue, for which it has this demand. A statement that has stepped aside comes with its charge;
 /// only if its new plan needs more it is charged anew. One below `MIN_COST` gives its slot back.
 pub(crate) fn charge(
     admission: &Admission,
     queue: Option<&GoverningQueue>,
     holds: Holds,
-    plan: &Plan,
+    demand: Demand,
 ) -> Result<Charged> {
     let (
         Some(queue),
@@ -70,7 +70,6 @@ pub(crate) fn charge(
     else {
         return Ok(Charged::Fits(Holds::default()));
     };
-    let demand = queue.demand(plan.cost());
     if admission.exempts(queue.id, demand.cost) {
         return Ok(Charged::Fits(Holds::default()));
     }
@@ -97,11 +96,13 @@ pub(crate) struct GoverningQueue {
     pub(crate) id: QueueId,
     name: Arc<str>,
     attributes: QueueAttributes,
-    /// What the session wants for each statement; 0 leaves it to the queue.
-    statement_mem_bytes: u64,
 }
 
 impl GoverningQueue {
+    pub(crate) fn attributes(&self) -> &QueueAttributes {
+        &self.attributes
+    }
+
     pub(crate) fn has_min_cost(&self) -> bool {
         self.attributes.min_cost > 0.0
     }
@@ -110,35 +111,6 @@ impl GoverningQueue {
         Wanted::Queue {
             name: Arc::clone(&self.name),
             timeout: self.attributes.queue_timeout_ms.map(Duration::from_millis),
-        }
-    }
-
-    /// What a plan of this cost takes of the queue. A statement's memory is an equal part of
-    /// `MEMORY_LIMIT` for each slot, or, where only cost is limited, the part that its cost has of
-    /// `MAX_COST`; or what the session says (Greenplum's rules).
-    fn demand(&self, cost: f64) -> Demand {
-        let attributes = &self.attributes;
-        let limit = attributes.memory_limit_kb.map(|kb| kb * 1024);
-        let memory = limit.map(|limit| match (self.statement_mem_bytes, attributes) {
-            (
-                0,
-                QueueAttributes {
-                    active_statements: Some(slots),
-                    ..
-                },
-            ) => limit / u64::from(*slots),
-            (
-                0,
-                QueueAttributes {
-                    max_cost: Some(most),
-                    ..
-                },
-            ) => (limit as f64 * (cost / most).min(1.0)) as u64,
-            (bytes, _) => bytes.min(limit),
-        });
-        Demand {
-            cost: Cost::new(cost),
-            memory_bytes: memory.unwrap_or_default(),
         }
     }
 }
@@ -169,15 +141,14 @@ impl Session {
         })
     }
 
-    /// Slot and charge of a statement whose cost is known; below `MIN_COST` it needs neither.
-    pub(crate) async fn slot_of_cost(
+    /// Slot and charge of a statement whose demand is known; below `MIN_COST` it needs neither.
+    pub(crate) async fn slot_and_charge(
         &self,
         queue: &GoverningQueue,
-        cost: f64,
+        demand: Demand,
         running: &Running,
     ) -> Result<Holds> {
         let admission = &self.server.inner.admission;
-        let demand = queue.demand(cost);
         if admission.exempts(queue.id, demand.cost) {
             return Ok(Holds::default());
         }
@@ -238,19 +209,17 @@ impl Session {
     }
 
     /// The resource queue that governs what the role in force does.
-    fn queue_of_role(&self) -> Option<GoverningQueue> {
+    pub(crate) fn queue_of_role(&self) -> Option<GoverningQueue> {
         if self.is_superuser() || self.setting("resource_scheduler") == "off" {
             return None;
         }
         let snapshot = self.snapshot();
         let role = snapshot.role(self.current_user())?;
         let queue = snapshot.resource_queue_by_oid(role.resource_queue)?;
-        let most = self.settings.bytes("max_statement_mem");
         Some(GoverningQueue {
             id: QueueId(queue.oid),
             name: queue.name.as_str().into(),
             attributes: queue.attributes,
-            statement_mem_bytes: self.settings.bytes("statement_mem").min(most),
         })
     }
 

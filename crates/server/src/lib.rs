@@ -21,6 +21,7 @@ mod error;
 mod interrupt;
 mod limits;
 mod login;
+mod memory;
 mod password;
 mod planning;
 mod portals;
@@ -112,6 +113,10 @@ impl Server {
         let follower = engine.clone();
         let follow = move |snapshot: &_| follower.follow_queues(snapshot);
         catalog.observe(follow).await;
+        let server_bytes = engine.memory_limit_bytes();
+        if let Some(warning) = memory::overpromised(&catalog.snapshot(), server_bytes) {
+            tracing::warn!("{warning}");
+        }
         Ok(Self {
             inner: Arc::new(Inner {
                 session_config: config.engine.session_config(),

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
+use forebay_admission::Charge;
 use forebay_engine::{Engine, ExplainOptions, LogicalStatement, Plan, Vantage};
 use forebay_sql::{CopyDirection, CopyTarget, DfStatement, Parsed, Statement};
 
+use crate::memory::MemoryRule;
 use crate::prepared::Prepared;
 use crate::{Error, Result};
 
@@ -42,6 +44,11 @@ impl Shape {
             explain: None,
             finish: Finish::Rows(verb),
         }
+    }
+
+    /// Whether the plan is made to be looked at.
+    pub(crate) fn is_only_shown(&self) -> bool {
+        self.explain.is_some_and(|options| !options.analyze)
     }
 
     /// What is planned of `statement`, whose shape this is.
@@ -117,20 +124,44 @@ pub(crate) struct Planning {
     pub(crate) prepared: Option<Arc<Prepared>>,
     pub(crate) values: Vec<ScalarValue>,
     pub(crate) shape: Shape,
+    pub(crate) memory: MemoryRule,
 }
 
 impl Planning {
     /// Plans. What an earlier `PREPARE` resolved is used again if the catalog is still the same.
     pub(crate) async fn plan(&self) -> Result<Plan> {
+        self.plan_from(&self.vantage).await
+    }
+
+    /// The plan, of this cost, with what it may use. Where it needs more to run well, another one
+    /// is made.
+    pub(crate) async fn granted(
+        &self,
+        plan: Plan,
+        charge: Option<&Charge>,
+        cost: f64,
+    ) -> Result<Plan> {
+        let grant = self.memory.grant(charge, cost);
+        let plan = match grant.limit_bytes {
+            Some(limit) if !plan.suits(limit) => {
+                let vantage = self.vantage.within(limit, plan.row_width());
+                self.plan_from(&vantage).await?
+            }
+            _ => plan,
+        };
+        Ok(self.engine.with_memory(plan, &grant))
+    }
+
+    async fn plan_from(&self, vantage: &Vantage) -> Result<Plan> {
         let Some(prepared) = &self.prepared else {
             let logical = self.analyze(&[]).await?;
-            return self.physical(&logical).await;
+            return self.physical(vantage, &logical).await;
         };
-        if let Some(logical) = prepared.usable(&self.vantage) {
-            return self.physical(&logical).await;
+        if let Some(logical) = prepared.usable(vantage) {
+            return self.physical(vantage, &logical).await;
         }
         let logical = self.analyze(prepared.declared()).await?;
-        let plan = self.physical(&logical).await?;
+        let plan = self.physical(vantage, &logical).await?;
         prepared.renew(logical);
         prepared.check_schema(plan.schema())?;
         Ok(plan)
@@ -145,9 +176,9 @@ impl Planning {
         analyzed.map_err(|e| Error::located(e, &self.parsed))
     }
 
-    async fn physical(&self, logical: &LogicalStatement) -> Result<Plan> {
+    async fn physical(&self, vantage: &Vantage, logical: &LogicalStatement) -> Result<Plan> {
         let values = self.values.clone();
-        let planned = self.engine.plan(&self.vantage, logical, values).await;
+        let planned = self.engine.plan(vantage, logical, values).await;
         let plan = planned.map_err(|e| Error::located(e, &self.parsed))?;
         Ok(match self.shape.explain {
             Some(options) => self.engine.explain(plan, options),

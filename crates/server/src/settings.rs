@@ -18,6 +18,8 @@ enum Kind {
     Milliseconds,
     /// Kilobytes of 1024 bytes. Written with the largest unit that fits.
     Kilobytes,
+    /// The same, or -1 for no limit.
+    KilobytesLimit,
     Integer {
         min: i64,
         max: i64,
@@ -387,6 +389,12 @@ const DEFINITIONS: &[Definition] = &[
         "on",
         "Accepted for compatibility; commits are always synchronous.",
     ),
+    superuser(
+        "temp_file_limit",
+        Kind::KilobytesLimit,
+        "-1",
+        "Bytes that a statement may have spilled to disk at one time; -1 is no limit.",
+    ),
     reported(user(
         "TimeZone",
         Kind::TimeZone,
@@ -571,6 +579,12 @@ impl Settings {
         kilobytes.map_or(u64::MAX, |kb| kb * 1024)
     }
 
+    /// A size setting that may be no limit, in bytes.
+    pub(crate) fn size_limit(&self, name: &str) -> Option<u64> {
+        let kilobytes = self.get(name).and_then(parse_kilobytes);
+        kilobytes.map(|kb| kb * 1024)
+    }
+
     /// The schemas of `search_path`, `$user` being `role`.
     pub(crate) fn search_path(&self, role: &str) -> Vec<String> {
         let path = self.get("search_path").unwrap_or_default();
@@ -635,6 +649,10 @@ fn row(name: &str, value: &str) -> SettingRow {
             parse_kilobytes(value).unwrap_or_default().to_string(),
             Some("kB"),
         ),
+        Kind::KilobytesLimit => (
+            parse_kilobytes(value).map_or_else(|| NO_LIMIT.to_owned(), |kb| kb.to_string()),
+            Some("kB"),
+        ),
         _ => (value.to_owned(), None),
     };
     SettingRow {
@@ -649,7 +667,9 @@ fn row(name: &str, value: &str) -> SettingRow {
         },
         kind: match d.kind {
             Kind::Bool => "bool",
-            Kind::Milliseconds | Kind::Kilobytes | Kind::Integer { .. } => "integer",
+            Kind::Milliseconds | Kind::Kilobytes | Kind::KilobytesLimit | Kind::Integer { .. } => {
+                "integer"
+            }
             Kind::Enum(_) => "enum",
             Kind::Cost => "real",
             _ => "string",
@@ -728,6 +748,8 @@ pub(crate) fn canonical(name: &str, values: &[String]) -> Result<String> {
             .map(show_milliseconds)
             .map_err(|()| bad()),
         Kind::Kilobytes => parse_kilobytes(&joined).map(show_kilobytes).ok_or_else(bad),
+        Kind::KilobytesLimit if joined.trim() == NO_LIMIT => Ok(NO_LIMIT.to_owned()),
+        Kind::KilobytesLimit => parse_kilobytes(&joined).map(show_kilobytes).ok_or_else(bad),
         Kind::Integer { min, max } => {
             let number: i64 = joined.trim().parse().map_err(|_| bad())?;
             if !(min..=max).contains(&number) {
@@ -877,6 +899,9 @@ pub(crate) fn show_duration(time: Duration) -> String {
     show_milliseconds(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// What stands for no limit.
+const NO_LIMIT: &str = "-1";
+
 const SIZES: [(&str, u64); 4] = [("TB", 1 << 30), ("GB", 1 << 20), ("MB", 1 << 10), ("kB", 1)];
 
 /// A whole number of kilobytes, or of a larger unit; units are sensitive to case, as in PostgreSQL.
@@ -1009,6 +1034,9 @@ mod tests {
                 &["9999999999999999TB"],
                 Err("22023"),
             ),
+            ("temp_file_limit", &["-1"], Ok("-1")),
+            ("temp_file_limit", &["1GB"], Ok("1GB")),
+            ("temp_file_limit", &["-2"], Err("22023")),
             ("max_portals", &["0"], Err("22023")),
             ("extra_float_digits", &["4"], Err("22023")),
             ("row_security", &["maybe"], Err("22023")),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::datatypes::{DataType, UInt64Type};
 use datafusion::scalar::ScalarValue;
-use forebay_admission::Locks;
+use forebay_admission::{Demand, Locks};
 use forebay_engine::{Launch, LogicalStatement, Next, Plan, QueryRuntime, ResultStream, Vantage};
 use forebay_lifecycle::NewQuery;
 use forebay_sql::{Class, Parsed, Statement};
@@ -96,7 +96,7 @@ impl Session {
                     _ => guard.over(self.command(request)).await,
                 };
             };
-            let planning = self.planning(request, shape)?;
+            let planning = self.planning(request, shape, queue.as_ref())?;
             let finish = planning.shape.finish.clone();
             match guard
                 .over(self.launch(planning, queue.clone(), holds, earlier, running))
@@ -140,10 +140,10 @@ impl Session {
             && let Some(shape) = shape(&request.parsed.statement)?
             && let Ok(_turn) = self.server.clone().inner.estimates.try_acquire()
         {
-            let planning = self.planning(request, shape)?;
+            let planning = self.planning(request, shape, Some(queue))?;
             let runtime = self.runtime_for(Some(queue), running).await?;
-            let (cost, plan) = self.estimate(planning, &runtime).await?;
-            let holds = self.slot_of_cost(queue, cost, running).await?;
+            let (demand, plan) = self.estimate(planning, &runtime).await?;
+            let holds = self.slot_and_charge(queue, demand, running).await?;
             return Ok((holds, Some(plan)));
         }
         Ok((self.slot(queue, running).await?, None))
@@ -154,10 +154,11 @@ impl Session {
         &self,
         planning: Planning,
         runtime: &QueryRuntime,
-    ) -> Result<(f64, EarlierPlan)> {
+    ) -> Result<(Demand, EarlierPlan)> {
         let work = async move {
             let plan = planning.plan().await?;
-            let estimate = (plan.cost(), EarlierPlan::new(plan, &planning));
+            let demand = planning.memory.demand(planning.memory.cost_of(&plan));
+            let estimate = (demand, EarlierPlan::new(plan, &planning));
             Ok::<Next<(), _>, Error>(Next::Stop(estimate))
         };
         match self.server.inner.engine.launch(runtime, work).await? {
@@ -196,21 +197,22 @@ impl Session {
                 None => planning.plan().await?, // 5. plan and estimate
             };
             allowed.check(&plan)?;
-            Ok::<_, Error>(
-                match admit::charge(&admission, queue.as_ref(), holds, &plan)? {
-                    // 6
-                    Charged::Fits(holds) => {
-                        let returns_count = plan.returns_count();
-                        Next::Run((holds, returns_count), plan) // 7. run
-                    }
-                    Charged::Lacks(slot, demand) => Next::Stop(Aside {
-                        queue: queue.expect("only what is governed is charged"),
-                        slot,
-                        demand,
-                        plan: EarlierPlan::new(plan, &planning),
-                    }),
-                },
-            )
+            let cost = planning.memory.cost_of(&plan);
+            let demand = planning.memory.demand(cost);
+            let charged = admit::charge(&admission, queue.as_ref(), holds, demand)?; // 6
+            Ok::<_, Error>(match charged {
+                Charged::Fits(holds) => {
+                    let plan = planning.granted(plan, holds.charge.as_ref(), cost).await?;
+                    let returns_count = plan.returns_count();
+                    Next::Run((holds, returns_count), plan) // 7. run
+                }
+                Charged::Lacks(slot, demand) => Next::Stop(Aside {
+                    queue: queue.expect("only what is governed is charged"),
+                    slot,
+                    demand,
+                    plan: EarlierPlan::new(plan, &planning),
+                }),
+            })
         };
         self.server.inner.engine.launch(&runtime, work).await
     }
@@ -290,9 +292,17 @@ impl Session {
         }
     }
 
-    fn planning(&mut self, request: &Request, shape: Shape) -> Result<Planning> {
+    fn planning(
+        &mut self,
+        request: &Request,
+        shape: Shape,
+        queue: Option<&GoverningQueue>,
+    ) -> Result<Planning> {
         self.begin_query();
         self.check_copied(&request.parsed.statement)?;
+        // A plan that is only shown is the one that would run.
+        let shown = shape.is_only_shown().then(|| self.queue_of_role());
+        let queue = queue.or(shown.as_ref().and_then(Option::as_ref));
         Ok(Planning {
             vantage: self.vantage()?,
             engine: self.server.inner.engine.clone(),
@@ -300,6 +310,7 @@ impl Session {
             prepared: request.prepared.clone(),
             values: request.values.clone(),
             shape,
+            memory: self.memory_rule(queue.map(GoverningQueue::attributes)),
         })
     }
 

@@ -78,7 +78,7 @@ pub struct Class {
     /// Every relation once, in the order of their names; names of `WITH` queries are not relations.
     pub relations: Vec<RelationUse>,
     /// Whether a resource queue governs it: queries, `SELECT INTO`, `CREATE TABLE AS`,
-    /// `COPY … TO`, and cursors, unless they touch nothing but system relations.
+    /// `COPY … TO`, cursors, and `EXPLAIN ANALYZE` of these, unless they touch nothing but system relations.
     pub governed: bool,
     /// Whether it changes rows, so that a queue governs it where `resource_select_only` is off.
     pub dml: bool,
@@ -297,14 +297,16 @@ fn planned(statement: &DfStatement) -> Class {
     }
 }
 
+/// A statement that is run to be measured loads the machine as it does by itself.
 fn explained(explain: &Explain) -> Class {
+    let class = planned(&explain.statement);
     Class {
         statement_type: "EXPLAIN",
-        governed: false,
-        dml: false,
+        governed: explain.analyze && class.governed,
+        dml: explain.analyze && class.dml,
         returns_rows: true,
         forbidden_in_transaction_block: false,
-        ..planned(&explain.statement)
+        ..class
     }
 }
 

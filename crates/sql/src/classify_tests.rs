@@ -211,10 +211,12 @@ fn governed_or_not() {
         ("copy pg_class to stdout", false, false, true),
         ("copy t from stdin", false, true, false),
         ("explain select * from t", false, false, false),
+        ("explain analyze select * from t", true, false, false),
+        ("explain analyze select * from pg_class", false, false, true),
         (
             "explain analyze insert into t values (1)",
             false,
-            false,
+            true,
             false,
         ),
         ("insert into t values (1)", false, true, false),

@@ -3,7 +3,8 @@
 //!
 //! What depends on the catalog, on sessions and settings is made of the statement's own snapshot
 //! at every scan: `classes.rs` (relations and their columns), `roles.rs`, `databases.rs`,
-//! `sessions.rs`, `queues.rs`, `locks.rs`, `time_zones.rs`, `information_schema.rs`. What is the same everywhere (types,
+//! `sessions.rs`, `queues.rs`, `locks.rs`, `memory.rs`, `time_zones.rs`,
+//! `information_schema.rs`. What is the same everywhere (types,
 //! functions, operators) comes from `datafusion-pg-catalog` (`library.rs`). What Forebay has not
 //! is there without rows (`unused.rs`).
 
@@ -14,6 +15,7 @@ mod functions;
 mod information_schema;
 mod library;
 mod locks;
+mod memory;
 mod queues;
 mod relation;
 mod roles;
@@ -40,6 +42,7 @@ use datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
 use forebay_catalog::Priority;
 
 use crate::catalogs::{FOREBAY, GP_TOOLKIT, INFORMATION_SCHEMA, PG_CATALOG};
+use crate::memory::{MergeLargeJoins, ServerMemory};
 use crate::scans::LeanPlainScans;
 use crate::subqueries::OneRowOfQuery;
 use crate::{DATABASE, EngineConfig, EngineError, SessionFacts};
@@ -237,7 +240,11 @@ pub(crate) struct System {
 
 impl System {
     /// Declares every relation; `link` leads to the engine that can open users' tables.
-    pub(crate) fn new(link: EngineLink, backends: Arc<dyn BackendControl>) -> Self {
+    pub(crate) fn new(
+        link: EngineLink,
+        backends: Arc<dyn BackendControl>,
+        memory: ServerMemory,
+    ) -> Self {
         let directory = Arc::new(Directory::new(link));
         let mut pg_catalog = Relations::new(PG_CATALOG);
         classes::all(&mut pg_catalog, &directory);
@@ -256,6 +263,7 @@ impl System {
         queues::toolkit(&mut gp_toolkit, &backends);
         let mut forebay = Relations::new(FOREBAY);
         locks::own(&mut forebay, &backends);
+        memory::own(&mut forebay, memory);
         let schemas = [pg_catalog, information_schema, gp_toolkit, forebay];
         let schemas: Vec<_> = schemas.map(|s| Arc::new(s.numbered())).into();
         directory.fill(&schemas);
@@ -283,6 +291,7 @@ impl System {
             .with_config(config.session_config())
             .with_runtime_env(Arc::clone(environment))
             .with_default_features()
+            .with_physical_optimizer_rules(MergeLargeJoins::among_rules())
             .with_physical_optimizer_rule(Arc::new(LeanPlainScans::new(environment)))
             .with_physical_optimizer_rule(Arc::new(crate::yielding::YieldAfterJoins))
             .build();

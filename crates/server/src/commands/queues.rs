@@ -15,6 +15,7 @@ impl Session {
             name: name.to_owned(),
             change: queue_change(options)?,
         })?;
+        self.check_memory_limits(options);
         Ok(Answer::Done("CREATE RESOURCE QUEUE".to_owned()))
     }
 
@@ -24,7 +25,16 @@ impl Session {
             name: name.to_owned(),
             change: queue_change(options)?,
         })?;
+        self.check_memory_limits(options);
         Ok(Answer::Done("ALTER RESOURCE QUEUE".to_owned()))
+    }
+
+    /// Warns whoever sets a `MEMORY_LIMIT` that makes all of them more than there is.
+    fn check_memory_limits(&mut self, options: &[QueueOption]) {
+        let mut sets = options.iter().filter(|option| option.value.is_some());
+        if sets.any(|option| option.name.eq_ignore_ascii_case("memory_limit")) {
+            self.warn_of_memory_limits();
+        }
     }
 
     pub(super) fn drop_queue(&mut self, name: &str, if_exists: bool) -> Result<Answer> {
