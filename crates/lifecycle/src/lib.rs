@@ -31,15 +31,23 @@
 //! assert_eq!(again.to_string(), format!("Invalid or unknown query handle: {id}"));
 //! ```
 
+mod archive;
+mod facts;
+mod histogram;
 mod id;
 mod log;
+mod pool;
+pub mod profile;
 mod query;
 mod registry;
 mod state;
 
+pub use archive::Archive;
+pub use facts::Facts;
+pub use histogram::{Histogram, HistogramSnapshot};
 pub use id::{ParseQueryIdError, QueryId};
+pub use log::QueryLogLimits;
+pub use pool::{PoolSettings, PoolStatus};
 pub use query::{NewQuery, Outcome, Query, SQLSTATE_CANCELLED, TimelineEvent};
-pub use registry::{
-    Counters, DEFAULT_QUERY_LOG_SIZE, Listing, RegisteredQuery, Registry, UnknownQuery,
-};
+pub use registry::{Counters, Listing, PushBack, RegisteredQuery, Registry, UnknownQuery};
 pub use state::QueryState;

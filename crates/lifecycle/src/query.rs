@@ -1,12 +1,13 @@
 //! One query: who asked what, and what became of it.
 
-use crate::{QueryId, QueryState};
+use crate::profile::{self, FrozenProfile, Operator, PlanProfile, Profile};
+use crate::{Facts, QueryId, QueryState};
 use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// The SQLSTATE of a query that ended because it was cancelled: PostgreSQL's `query_canceled`.
@@ -111,6 +112,8 @@ pub struct Query {
     started: Instant,
     finalized: AtomicBool,
     book: Mutex<Book>,
+    /// The profile as it stays, from the first look after the end on.
+    frozen: OnceLock<FrozenProfile>,
 }
 
 /// The part of a query that changes.
@@ -119,6 +122,9 @@ struct Book {
     pending_reason: Option<Cow<'static, str>>,
     timeline: Vec<TimelineEvent>,
     end: Option<(Duration, Outcome)>,
+    facts: Facts,
+    /// What the operators measure; gone once the profile is frozen.
+    plan: Option<Arc<dyn PlanProfile>>,
 }
 
 impl Query {
@@ -139,7 +145,10 @@ impl Query {
                 pending_reason: None,
                 timeline,
                 end: None,
+                facts: Facts::default(),
+                plan: None,
             }),
+            frozen: OnceLock::new(),
         }
     }
 
@@ -221,6 +230,68 @@ impl Query {
         if !book.state.is_final() {
             book.note(self.started.elapsed(), label.into());
         }
+    }
+
+    /// What was learnt of it so far.
+    pub fn facts(&self) -> Facts {
+        self.book.lock().facts.clone()
+    }
+
+    /// Adds to what is known of it. Ignored once the query has ended.
+    pub fn learn(&self, add: impl FnOnce(&mut Facts)) {
+        let mut book = self.book.lock();
+        if !book.state.is_final() {
+            add(&mut book.facts);
+        }
+    }
+
+    /// The query runs this plan from now on. Ignored once the query has ended.
+    pub fn attach_plan(&self, plan: Arc<dyn PlanProfile>) {
+        let mut book = self.book.lock();
+        if !book.state.is_final() {
+            book.plan = Some(plan);
+        }
+    }
+
+    /// What the plan's operators have measured so far; empty without a plan. After the end ask
+    /// [`Query::profile`].
+    pub fn operators(&self) -> Vec<Operator> {
+        let plan = self.book.lock().plan.clone();
+        plan.map_or_else(Vec::new, |plan| plan.operators())
+    }
+
+    /// Everything that is known of the query. Once it has ended it is the same for everybody,
+    /// whether it is archived or not.
+    pub fn profile(&self) -> Profile {
+        match self.state().is_final() {
+            true => self.frozen().profile(),
+            false => profile::build(self),
+        }
+    }
+
+    /// The summary table of its operators; empty for a query that never ran a plan.
+    pub fn summary(&self) -> String {
+        let profile = self.profile();
+        let summary = profile.child("Summary");
+        let table = summary.and_then(|node| node.info("ExecSummary"));
+        table.unwrap_or_default().to_owned()
+    }
+
+    /// The profile of a query that has ended, compressed.
+    pub(crate) fn frozen(&self) -> &FrozenProfile {
+        debug_assert!(self.state().is_final(), "{} still changes", self.id);
+        self.frozen.get_or_init(|| {
+            let frozen = FrozenProfile::of(&profile::build(self));
+            // The plan keeps a good deal of memory, and nobody will ask it any more.
+            self.book.lock().plan = None;
+            frozen
+        })
+    }
+
+    /// About how many bytes it keeps in memory: its texts and its profile.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let frozen = self.frozen.get().map_or(0, |f| f.as_bytes().len());
+        size_of::<Self>() + self.info.statement.len() + frozen
     }
 
     /// The query waits from now on; `reason` says for what. False, and nothing changed, if it has

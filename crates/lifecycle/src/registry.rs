@@ -1,15 +1,14 @@
 //! The registry: every query that is not archived yet, and the one door to those that are.
 
-use crate::log::QueryLog;
+use crate::archive::{Archive, Nowhere};
+use crate::log::{QueryLog, QueryLogLimits};
+use crate::pool::{Handover, PoolSettings, PoolStatus, UnregistrationPool};
 use crate::{NewQuery, Outcome, Query, QueryId, QueryState};
 use dashmap::DashMap;
 use std::collections::HashSet;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// How many ended queries are kept when nobody says otherwise.
-pub const DEFAULT_QUERY_LOG_SIZE: usize = 200;
+use std::sync::{Arc, Weak};
 
 /// All queries of a server. Clones share the same queries.
 #[derive(Clone)]
@@ -19,6 +18,8 @@ struct Shared {
     /// Sharded, so that statements do not wait for each other to register.
     living: DashMap<QueryId, Arc<Query>>,
     log: QueryLog,
+    archive: Box<dyn Archive>,
+    pool: UnregistrationPool,
     totals: Totals,
 }
 
@@ -44,6 +45,8 @@ pub struct Counters {
     pub in_flight: u64,
     /// In the query log now.
     pub logged: u64,
+    /// Bytes that the query log keeps.
+    pub logged_bytes: u64,
     /// Ever ended as [`QueryState::Finished`].
     pub finished: u64,
     /// Ever ended as [`QueryState::Exception`].
@@ -63,17 +66,33 @@ pub struct Listing {
 
 impl Default for Registry {
     fn default() -> Self {
-        Registry::new(DEFAULT_QUERY_LOG_SIZE)
+        Registry::new(
+            QueryLogLimits::default(),
+            PoolSettings::default(),
+            Box::new(Nowhere),
+        )
     }
 }
 
 impl Registry {
-    /// An empty registry whose log keeps the last `query_log_size` queries.
-    pub fn new(query_log_size: usize) -> Self {
-        Registry(Arc::new(Shared {
-            living: DashMap::new(),
-            log: QueryLog::new(query_log_size),
-            totals: Totals::default(),
+    /// An empty registry, whose pool hands each ended query to `archive` before it is put into the
+    /// log.
+    pub fn new(limits: QueryLogLimits, pool: PoolSettings, archive: Box<dyn Archive>) -> Self {
+        Registry(Arc::new_cyclic(|shared: &Weak<Shared>| {
+            let shared = shared.clone();
+            let archive_one = move |query: &Arc<Query>| {
+                // Without the registry nobody can ask for the query any more.
+                if let Some(shared) = shared.upgrade() {
+                    shared.archive(query);
+                }
+            };
+            Shared {
+                living: DashMap::new(),
+                log: QueryLog::new(limits),
+                archive,
+                pool: UnregistrationPool::start(pool, Arc::new(archive_one)),
+                totals: Totals::default(),
+            }
         }))
     }
 
@@ -90,8 +109,8 @@ impl Registry {
         }
     }
 
-    /// Ends the query: fixes its state and end time, puts it into the log, and takes it out of the
-    /// registry.
+    /// Ends the query: fixes its state and end time, and lets the pool archive it. If the pool has
+    /// no room, the caller does.
     ///
     /// # Errors
     ///
@@ -99,23 +118,47 @@ impl Registry {
     pub fn unregister(&self, id: &QueryId, outcome: Outcome) -> Result<(), UnknownQuery> {
         // The reference into the map must be gone before `close` removes from it.
         let query = self.0.living.get(id).map(|entry| Arc::clone(&entry));
-        self.close(&query.ok_or(UnknownQuery(*id))?, outcome)
+        let pushed_back = self.close(&query.ok_or(UnknownQuery(*id))?, outcome)?;
+        self.archive_now(pushed_back);
+        Ok(())
     }
 
-    fn close(&self, query: &Arc<Query>, outcome: Outcome) -> Result<(), UnknownQuery> {
+    /// Ends the query; gives it back if the pool's queue is full.
+    fn close(
+        &self,
+        query: &Arc<Query>,
+        outcome: Outcome,
+    ) -> Result<Option<Arc<Query>>, UnknownQuery> {
         let state = outcome.state();
         if !query.finalize(outcome) {
             return Err(UnknownQuery(query.id()));
         }
         self.0.totals.of(state).fetch_add(1, Ordering::Relaxed);
-        self.archive(query);
-        Ok(())
+        Ok(match self.0.pool.try_hand_over(Arc::clone(query)) {
+            Handover::Taken => None,
+            Handover::Full(query) => Some(query),
+            Handover::Synchronous(query) => {
+                self.0.archive(&query);
+                None
+            }
+        })
     }
 
-    fn archive(&self, query: &Arc<Query>) {
-        // In this order: whoever misses it in the registry then finds it in the log.
-        self.0.log.push(Arc::clone(query));
-        self.0.living.remove(&query.id());
+    fn archive_now(&self, query: Option<Arc<Query>>) {
+        if let Some(query) = query {
+            self.0.archive(&query);
+        }
+    }
+
+    /// What the pool has done, and has to do.
+    pub fn pool_status(&self) -> PoolStatus {
+        self.0.pool.status()
+    }
+
+    /// Archives every query that has ended, and stops the pool: the last step of a shutdown. Blocks.
+    pub fn drain(&self) {
+        self.0.pool.close();
+        self.0.archive.flush();
     }
 
     /// The query with this id, whether it lives or is in the log.
@@ -160,14 +203,26 @@ impl Registry {
     /// statements run they need not add up.
     pub fn counters(&self) -> Counters {
         let totals = &self.0.totals;
+        let (logged, logged_bytes) = self.0.log.size();
         Counters {
             registered: totals.registered.load(Ordering::Relaxed),
             in_flight: self.0.living.len() as u64,
-            logged: self.0.log.len() as u64,
+            logged: logged as u64,
+            logged_bytes: logged_bytes as u64,
             finished: totals.finished.load(Ordering::Relaxed),
             exception: totals.exception.load(Ordering::Relaxed),
             cancelled: totals.cancelled.load(Ordering::Relaxed),
         }
+    }
+}
+
+impl Shared {
+    fn archive(&self, query: &Arc<Query>) {
+        query.frozen();
+        self.archive.archive(query);
+        // In this order: whoever misses it in the registry then finds it in the log.
+        self.log.push(Arc::clone(query));
+        self.living.remove(&query.id());
     }
 }
 
@@ -200,13 +255,62 @@ impl RegisteredQuery {
         &self.query
     }
 
-    /// Ends the query.
+    /// Ends the query. What it gives must be awaited before its client's next statement: that is
+    /// how a pool that is full pushes back.
     ///
     /// # Errors
     ///
     /// [`UnknownQuery`] if somebody else has ended it before.
-    pub fn unregister(self, outcome: Outcome) -> Result<(), UnknownQuery> {
-        self.registry.close(&self.query, outcome)
+    pub fn unregister(self, outcome: Outcome) -> Result<PushBack, UnknownQuery> {
+        let query = self.registry.close(&self.query, outcome)?;
+        Ok(PushBack {
+            query,
+            registry: self.registry.clone(),
+        })
+    }
+}
+
+/// A query that has ended while the pool's queue was full, on its way there. Dropping it archives
+/// the query on the spot.
+#[must_use = "wait for room in the pool"]
+pub struct PushBack {
+    query: Option<Arc<Query>>,
+    registry: Registry,
+}
+
+impl PushBack {
+    /// Whether there was no room in the pool.
+    pub fn is_pending(&self) -> bool {
+        self.query.is_some()
+    }
+
+    /// Waits until the pool has room. Cancel safe: the query is archived in any case.
+    pub async fn settled(mut self) {
+        let Some(query) = &self.query else {
+            return;
+        };
+        if self
+            .registry
+            .0
+            .pool
+            .hand_over(Arc::clone(query))
+            .await
+            .is_ok()
+        {
+            self.query = None;
+        }
+    }
+}
+
+impl std::fmt::Debug for PushBack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("PushBack").field(&self.query).finish()
+    }
+}
+
+impl Drop for PushBack {
+    fn drop(&mut self) {
+        self.registry.archive_now(self.query.take());
     }
 }
 
@@ -229,12 +333,13 @@ impl Drop for RegisteredQuery {
             "the statement was given up before its end"
         };
         // Losing here means that somebody else has just ended it, which is as good.
-        let _ = self.registry.close(
-            &self.query,
-            Outcome::Cancelled {
-                reason: reason.to_owned(),
-            },
-        );
+        let outcome = Outcome::Cancelled {
+            reason: reason.to_owned(),
+        };
+        if let Ok(pushed_back) = self.registry.close(&self.query, outcome) {
+            // Nobody is there to wait.
+            self.registry.archive_now(pushed_back);
+        }
     }
 }
 
@@ -269,9 +374,29 @@ mod tests {
         }
     }
 
+    /// A registry without a pool: who closes archives.
+    fn synchronous() -> Registry {
+        synchronous_with(200)
+    }
+
+    fn synchronous_with(query_log_size: usize) -> Registry {
+        let limits = QueryLogLimits {
+            query_log_size,
+            ..QueryLogLimits::default()
+        };
+        Registry::new(limits, pool_of(0), Box::new(Nowhere))
+    }
+
+    fn pool_of(unregistration_thread_pool_size: usize) -> PoolSettings {
+        PoolSettings {
+            unregistration_thread_pool_size,
+            ..PoolSettings::default()
+        }
+    }
+
     #[test]
     fn moves_from_the_registry_to_the_log() {
-        let registry = Registry::default();
+        let registry = synchronous();
         let query = registry.register(select_one());
         let id = query.id();
         assert_eq!(
@@ -283,17 +408,19 @@ mod tests {
             (1, 0)
         );
 
-        query.unregister(Outcome::Finished).unwrap();
+        drop(query.unregister(Outcome::Finished).unwrap());
         assert_eq!(registry.get(&id).unwrap().state(), QueryState::Finished);
         assert_eq!(
             (registry.in_flight().len(), registry.completed().len()),
             (0, 1)
         );
+        let counters = registry.counters();
         assert_eq!(
-            registry.counters(),
+            counters,
             Counters {
                 registered: 1,
                 logged: 1,
+                logged_bytes: counters.logged_bytes,
                 finished: 1,
                 ..Counters::default()
             }
@@ -302,7 +429,7 @@ mod tests {
 
     #[test]
     fn an_unknown_id_and_an_ended_query_get_the_same_words() {
-        let registry = Registry::default();
+        let registry = synchronous();
         let stranger = QueryId::from_halves(1, 2);
         assert_eq!(
             registry
@@ -336,7 +463,7 @@ mod tests {
     #[test]
     fn one_of_eight_who_close_the_same_query_wins() {
         for _ in 0..200 {
-            let registry = Registry::default();
+            let registry = synchronous();
             let query = registry.register(select_one());
             let id = query.id();
             let start = Barrier::new(8);
@@ -370,7 +497,7 @@ mod tests {
 
     #[test]
     fn a_dropped_query_is_cancelled() {
-        let registry = Registry::default();
+        let registry = synchronous();
         let id = registry.register(select_one()).id();
         let query = registry.get(&id).unwrap();
         assert_eq!(query.state(), QueryState::Cancelled);
@@ -383,7 +510,7 @@ mod tests {
 
     #[test]
     fn a_query_whose_statement_panics_is_cancelled() {
-        let registry = Registry::default();
+        let registry = synchronous();
         let result = catch_unwind(AssertUnwindSafe(|| {
             let query = registry.register(select_one());
             query.set_running();
@@ -398,7 +525,7 @@ mod tests {
 
     #[test]
     fn lists_are_in_order() {
-        let registry = Registry::default();
+        let registry = synchronous();
         let guards: Vec<_> = (0..4).map(|_| registry.register(select_one())).collect();
         let ids: Vec<_> = guards.iter().map(|query| query.id()).collect();
         let in_flight = registry.in_flight();
@@ -424,7 +551,7 @@ mod tests {
     #[test]
     fn a_reader_finds_a_closing_query_exactly_once_at_every_moment() {
         const ROUNDS: usize = 2000;
-        let registry = Registry::default();
+        let registry = synchronous();
         let closed = AtomicBool::new(false);
         let turn = Barrier::new(2);
         let (send, receive) = mpsc::sync_channel(1);
@@ -434,7 +561,7 @@ mod tests {
                     let query = registry.register(select_one());
                     closed.store(false, Ordering::SeqCst);
                     send.send(query.id()).unwrap();
-                    query.unregister(Outcome::Finished).unwrap();
+                    drop(query.unregister(Outcome::Finished).unwrap());
                     closed.store(true, Ordering::SeqCst);
                     turn.wait();
                 }
@@ -457,14 +584,14 @@ mod tests {
 
     #[test]
     fn nothing_stays_when_many_threads_come_and_go() {
-        let registry = Registry::new(10);
+        let registry = synchronous_with(10);
         thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..500 {
                         let query = registry.register(select_one());
                         query.set_running();
-                        query.unregister(Outcome::Finished).unwrap();
+                        drop(query.unregister(Outcome::Finished).unwrap());
                     }
                 });
             }
@@ -472,5 +599,156 @@ mod tests {
         let counters = registry.counters();
         assert_eq!((counters.registered, counters.finished), (4000, 4000));
         assert_eq!((counters.in_flight, counters.logged), (0, 10));
+    }
+
+    /// Archives only when it is told to, and counts.
+    #[derive(Default)]
+    struct Gate {
+        archived: Arc<AtomicU64>,
+        open: Arc<(parking_lot::Mutex<bool>, parking_lot::Condvar)>,
+    }
+
+    impl Archive for Gate {
+        fn archive(&self, _: &Query) {
+            let mut open = self.open.0.lock();
+            self.open.1.wait_while(&mut open, |open| !*open);
+            self.archived.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// A registry whose archive is shut, and how to open it.
+    fn gated(settings: PoolSettings) -> (Registry, Arc<AtomicU64>, impl Fn() + Send + 'static) {
+        let gate = Gate::default();
+        let (archived, open) = (Arc::clone(&gate.archived), Arc::clone(&gate.open));
+        let registry = Registry::new(QueryLogLimits::default(), settings, Box::new(gate));
+        (registry, archived, move || {
+            *open.0.lock() = true;
+            open.1.notify_all();
+        })
+    }
+
+    #[test]
+    fn who_closes_is_answered_before_the_query_is_archived() {
+        let (registry, archived, open) = gated(pool_of(1));
+        let query = registry.register(select_one());
+        let id = query.id();
+        let answer = query.unregister(Outcome::Finished).unwrap();
+        assert!(!answer.is_pending());
+        assert_eq!(archived.load(Ordering::SeqCst), 0);
+        // It is still in the registry, and nobody can end it again.
+        assert_eq!(places(&registry.all(), &id), (1, 0));
+        let again = registry.unregister(&id, Outcome::Finished).unwrap_err();
+        assert_eq!(again, UnknownQuery(id));
+        let before = registry.get(&id).unwrap().profile();
+        open();
+        registry.drain();
+        assert_eq!(places(&registry.all(), &id), (0, 1));
+        assert_eq!(registry.get(&id).unwrap().profile(), before);
+    }
+
+    #[test]
+    fn a_full_pool_pushes_back_and_drops_nothing() {
+        let settings = PoolSettings {
+            unregistration_thread_pool_size: 1,
+            unregistration_thread_pool_queue_depth: 2,
+        };
+        let (registry, archived, open) = gated(settings);
+        // One is being archived at most, two are queued.
+        let mut pushed_back: Vec<PushBack> = Vec::new();
+        for _ in 0..10 {
+            let query = registry.register(select_one());
+            pushed_back.push(query.unregister(Outcome::Finished).unwrap());
+        }
+        pushed_back.retain(PushBack::is_pending);
+        assert!((7..=8).contains(&pushed_back.len()), "{pushed_back:?}");
+        assert_eq!(registry.pool_status().pushed_back, pushed_back.len() as u64);
+        assert_eq!(registry.counters().in_flight, 10);
+        let waiting = registry.clone();
+        let closers = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = { runtime }.build().unwrap();
+            runtime.block_on(async {
+                for pushed_back in pushed_back {
+                    pushed_back.settled().await;
+                }
+            });
+            waiting.drain();
+        });
+        open();
+        closers.join().unwrap();
+        assert_eq!(archived.load(Ordering::SeqCst), 10);
+        let counters = registry.counters();
+        assert_eq!((counters.in_flight, counters.logged), (0, 10));
+    }
+
+    #[test]
+    fn who_does_not_wait_archives_on_the_spot() {
+        let settings = PoolSettings {
+            unregistration_thread_pool_size: 1,
+            unregistration_thread_pool_queue_depth: 1,
+        };
+        let (registry, archived, open) = gated(settings);
+        let close = || {
+            registry
+                .register(select_one())
+                .unregister(Outcome::Finished)
+        };
+        let pushed_back: Vec<PushBack> = (0..4).map(|_| close().unwrap()).collect();
+        open();
+        drop(pushed_back);
+        // The session is gone, too.
+        drop(registry.register(select_one()));
+        registry.drain();
+        assert_eq!(archived.load(Ordering::SeqCst), 5);
+        assert_eq!(registry.counters().in_flight, 0);
+        // Without a pool it goes on, synchronously.
+        drop(close().unwrap());
+        assert_eq!(archived.load(Ordering::SeqCst), 6);
+    }
+
+    /// Ten close the same query while others read its profile and list the queries.
+    #[test]
+    fn closers_and_readers_race() {
+        const ROUNDS: usize = 500;
+        let registry = Registry::default();
+        for _ in 0..ROUNDS {
+            let query = registry.register(select_one());
+            let id = query.id();
+            let start = Barrier::new(14);
+            let winners: usize = thread::scope(|scope| {
+                let closers: Vec<_> = (0..10)
+                    .map(|_| {
+                        scope.spawn(|| {
+                            start.wait();
+                            let closed = registry.unregister(&id, Outcome::Finished);
+                            let expected = format!("Invalid or unknown query handle: {id}");
+                            closed
+                                .map_err(|e| assert_eq!(e.to_string(), expected))
+                                .is_ok()
+                        })
+                    })
+                    .collect();
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        start.wait();
+                        for _ in 0..10 {
+                            let profile = registry.get(&id).expect("it is somewhere").profile();
+                            assert_eq!(profile.name, format!("Query (id={id})"));
+                            let (in_flight, completed) = places(&registry.all(), &id);
+                            assert_eq!(in_flight + completed, 1);
+                        }
+                    });
+                }
+                closers
+                    .into_iter()
+                    .map(|c| usize::from(c.join().unwrap()))
+                    .sum()
+            });
+            assert_eq!(winners, 1);
+            drop(query);
+        }
+        registry.drain();
+        let counters = registry.counters();
+        assert_eq!((counters.finished, counters.in_flight), (ROUNDS as u64, 0));
     }
 }
