@@ -90,7 +90,7 @@ impl PlanText<'_> {
     }
 }
 
-fn description(plan: &dyn ExecutionPlan, verbose: bool) -> String {
+pub(crate) fn description(plan: &dyn ExecutionPlan, verbose: bool) -> String {
     struct Operator<'a>(&'a dyn ExecutionPlan, DisplayFormatType);
     impl fmt::Display for Operator<'_> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::cost::{self, CostConstants, Estimate};
 use crate::explain::{self, ExplainOptions};
 use crate::logical::LogicalStatement;
+use crate::metrics::PlanMetrics;
 use crate::parameters::{self, ParameterTypes};
 use crate::runtime::{QueryRuntime, RunningTask, caught};
 use crate::states::PlanningState;
@@ -42,6 +43,8 @@ pub struct Plan {
     schema: SchemaRef,
     output: Output,
     writes: bool,
+    /// What is expected of each operator, once somebody has asked.
+    estimates: OnceLock<Arc<[Estimate]>>,
 }
 
 #[derive(Debug)]
@@ -69,8 +72,7 @@ impl Plan {
     }
 
     /// What running it is expected to cost, in PostgreSQL's unit: 1.0 is reading one sequential
-    /// page of 8 KiB. Finite and not negative. Computed at each call, in time linear in the
-    /// plan's size.
+    /// page of 8 KiB. Finite and not negative. The first call takes time linear in the plan's size.
     #[must_use]
     pub fn cost(&self) -> f64 {
         self.estimate().first().map_or(0.0, |root| root.total)
@@ -78,7 +80,18 @@ impl Plan {
 
     /// What is expected of each operator, in the order in which `EXPLAIN` shows them.
     #[must_use]
-    pub fn estimate(&self) -> Vec<Estimate> {
+    pub fn estimate(&self) -> &Arc<[Estimate]> {
+        self.estimates
+            .get_or_init(|| self.work_out_estimate().into())
+    }
+
+    /// The operators, to be looked at while they run and afterwards.
+    #[must_use]
+    pub fn metrics(&self) -> PlanMetrics {
+        PlanMetrics::new(Arc::clone(&self.physical), Arc::clone(self.estimate()))
+    }
+
+    fn work_out_estimate(&self) -> Vec<Estimate> {
         let config = self.context.session_config();
         let facts = crate::vantage::facts(config.options());
         let constants = facts.map(|f| CostConstants::of_settings(&f.settings));
@@ -247,6 +260,7 @@ impl Engine {
             schema,
             output,
             writes: statement.returns_count(),
+            estimates: OnceLock::new(),
         })
     }
 
@@ -429,7 +443,7 @@ async fn drive(plan: Plan, sender: &BatchSender) -> Result<(), EngineError> {
     let keep = matches!(plan.output, Output::Explain(_)).then(|| Arc::clone(&plan.physical));
     match &plan.output {
         Output::Explain(options) => {
-            let estimates = plan.estimate();
+            let estimates = Arc::clone(plan.estimate());
             if options.analyze {
                 forward(&plan, None).await?;
             }

@@ -342,6 +342,11 @@ impl Query {
             at_micros: whole_micros(duration),
         });
         book.end = Some((duration, outcome));
+        let plan = book.plan.clone();
+        drop(book);
+        if let Some(plan) = plan {
+            plan.end();
+        }
         true
     }
 }

@@ -94,7 +94,7 @@ pub(crate) fn charge(
 #[derive(Debug, Clone)]
 pub(crate) struct GoverningQueue {
     pub(crate) id: QueueId,
-    name: Arc<str>,
+    pub(crate) name: Arc<str>,
     attributes: QueueAttributes,
 }
 

@@ -21,6 +21,7 @@ mod error;
 mod interrupt;
 mod limits;
 mod login;
+mod measured;
 mod memory;
 mod password;
 mod planning;

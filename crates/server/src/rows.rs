@@ -153,7 +153,7 @@ impl Rows {
         match next_of(&mut self.source).await {
             Ok(Some(batch)) => {
                 if let Some(running) = &mut self.running {
-                    running.returned_rows();
+                    running.returned_rows(batch.num_rows());
                 }
                 Ok(Some(self.cut(batch, limit)))
             }

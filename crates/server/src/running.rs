@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use forebay_admission::{Charge, QueueId, Slot};
 use forebay_catalog::Priority;
-use forebay_lifecycle::{Outcome, RegisteredQuery};
-use forebay_sql::Parsed;
+use forebay_lifecycle::{Facts, Outcome, RegisteredQuery};
+use forebay_sql::{Class, Parsed};
 use tokio::time::Instant;
 
+use crate::admit::GoverningQueue;
 use crate::interrupt::{Interrupt, Interruptor};
+use crate::measured::MeasuredPlan;
 use crate::sessions::SessionHandle;
+use crate::waiting::Wanted;
+use crate::way::Launched;
 use crate::{Error, Result, Session};
 
 /// What a statement keeps of its queue until its end.
@@ -34,6 +38,7 @@ pub(crate) struct Running {
     deadline: Option<Instant>,
     suspended: bool,
     returned_rows: bool,
+    rows_returned: u64,
     holds: Holds,
 }
 
@@ -53,6 +58,7 @@ impl Running {
             deadline: timeout.map(|t| Instant::now() + t),
             suspended: false,
             returned_rows: false,
+            rows_returned: 0,
             holds: Holds::default(),
         }
     }
@@ -79,17 +85,64 @@ impl Running {
         self.handle.status.lock().priority = Some(priority);
     }
 
-    pub(crate) fn started(&self) {
+    /// What governs the statement, and what it reads or writes.
+    pub(crate) fn governed(&self, queue: Option<&GoverningQueue>, class: &Class) {
+        self.learn(|facts| {
+            facts.queue = queue.map(|queue| Arc::clone(&queue.name));
+            facts.tables = class.relations.iter().map(|r| r.name.join(".")).collect();
+        });
+    }
+
+    /// The statement gives back what it has, and waits again.
+    pub(crate) fn steps_aside(&self) {
+        self.learn(|facts| facts.stepped_aside += 1);
         if let Some(query) = &self.query {
-            query.set_running();
+            query.event("Stepped aside");
         }
     }
 
-    pub(crate) fn returned_rows(&mut self) {
+    /// The plan runs.
+    pub(crate) fn started(&self, launched: &Launched) {
+        let Some(query) = &self.query else {
+            return;
+        };
+        query.learn(|facts| {
+            facts.planning += launched.planning_time;
+            facts.estimated_cost = Some(launched.cost);
+            facts.memory_granted_bytes = launched.memory_granted();
+        });
+        query.attach_plan(Arc::new(MeasuredPlan(launched.metrics.clone())));
+        query.set_running();
+    }
+
+    /// The statement has waited for admission.
+    pub(crate) fn waited(&self, wanted: &Wanted, time: Duration) {
+        self.learn(|facts| match wanted {
+            Wanted::Queue { .. } => facts.queue_wait += time,
+            Wanted::Locks { .. } => facts.lock_wait += time,
+        });
+        if let Some(query) = &self.query {
+            query.event(match wanted {
+                Wanted::Queue { name, .. } => format!("Admitted to {name}"),
+                Wanted::Locks { .. } => "Locks granted".to_owned(),
+            });
+        }
+    }
+
+    /// Adds to what is known of the statement.
+    pub(crate) fn learn(&self, add: impl FnOnce(&mut Facts)) {
+        if let Some(query) = &self.query {
+            query.learn(add);
+        }
+    }
+
+    /// The client gets `rows` more.
+    pub(crate) fn returned_rows(&mut self, rows: usize) {
+        self.rows_returned += rows as u64;
         if !self.returned_rows {
             self.returned_rows = true;
             if let Some(query) = &self.query {
-                query.event("first row");
+                query.event("First row available");
             }
         }
     }
@@ -135,8 +188,11 @@ impl Running {
                 message: error.message.clone(),
             },
         };
+        query.learn(|facts| facts.rows_returned = self.rows_returned);
         // Somebody else may have closed the query a moment ago; then it is closed.
-        let _ = query.unregister(outcome);
+        if let Ok(pushed_back) = query.unregister(outcome) {
+            self.handle.push_back(pushed_back);
+        }
     }
 }
 

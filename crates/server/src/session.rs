@@ -527,6 +527,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.handle.archive_rest();
         self.server.inner.sessions.close(self.handle.pid);
     }
 }

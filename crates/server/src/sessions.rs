@@ -12,6 +12,7 @@ use forebay_engine::{
     Backend, BackendControl, CursorRow, EngineError, LockRow, PreparedRow, QueueStatus,
     SessionFacts, SettingRow, WaiterRow,
 };
+use forebay_lifecycle::PushBack;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -86,6 +87,8 @@ pub struct SessionHandle {
     /// Thrown to end the session as soon as it is idle.
     pub(crate) drain: Arc<Interruptor>,
     running: Mutex<Option<Arc<Interruptor>>>,
+    /// Queries of the session that have ended while the unregistration pool was full.
+    pushed_back: Mutex<Vec<PushBack>>,
     /// Brought up to date whenever the session opens or closes one.
     pub(crate) portals: Listing,
     /// The named prepared statements, brought up to date with each one made or forgotten.
@@ -107,6 +110,28 @@ pub(crate) struct RequestedSetting {
 }
 
 impl SessionHandle {
+    /// Remembers a query that has ended, if the unregistration pool had no room for it.
+    pub(crate) fn push_back(&self, query: PushBack) {
+        if query.is_pending() {
+            self.pushed_back.lock().push(query);
+        }
+    }
+
+    /// Waits until the unregistration pool has room for all queries of the session that have ended.
+    /// So a session that ends them faster than they are archived is slowed down.
+    pub(crate) async fn archiving_keeps_up(&self) {
+        let waiting = std::mem::take(&mut *self.pushed_back.lock());
+        for query in waiting {
+            query.settled().await;
+        }
+    }
+
+    /// The session is over: what it has pushed back is archived on the spot.
+    pub(crate) fn archive_rest(&self) {
+        let rest = std::mem::take(&mut *self.pushed_back.lock());
+        drop(rest);
+    }
+
     /// Declares what a cancel from now on stops; `None` when nothing runs.
     pub(crate) fn set_running(&self, statement: Option<Arc<Interruptor>>) {
         *self.running.lock() = statement;
@@ -273,6 +298,7 @@ impl Sessions {
             termination: Interruptor::new(),
             drain: Interruptor::new(),
             running: Mutex::new(None),
+            pushed_back: Mutex::default(),
             portals: Listing::default(),
             prepared: Mutex::new(BTreeMap::new()),
             requested: Mutex::new(Vec::new()),

@@ -3,7 +3,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forebay_admission::{AdmissionError, QueueId, Reason, WaiterView};
 
@@ -42,9 +42,10 @@ impl Session {
             granted = &mut wait => return granted.map_err(|error| self.admission_error(error)),
             () = std::future::ready(()) => {}
         }
+        let start = Instant::now();
         let _shown = self.show_wait(running, wanted);
         let mut counted = self.count_wait(wanted);
-        tokio::select! {
+        let outcome = tokio::select! {
             biased;
             granted = wait => granted.map_err(|error| self.admission_error(error)),
             error = self.waited_too_long(wanted) => {
@@ -52,7 +53,9 @@ impl Session {
                 Err(error)
             }
             () = self.tell_of_wait(wanted) => unreachable!("it tells and goes on waiting"),
-        }
+        };
+        running.waited(wanted, start.elapsed());
+        outcome
     }
 
     /// Shows the wait until the answer is dropped.

@@ -4,12 +4,15 @@
 //! below it in the same order.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::datatypes::{DataType, UInt64Type};
 use datafusion::scalar::ScalarValue;
 use forebay_admission::{Demand, Locks};
-use forebay_engine::{Launch, LogicalStatement, Next, Plan, QueryRuntime, ResultStream, Vantage};
+use forebay_engine::{
+    Launch, LogicalStatement, Next, Plan, PlanMetrics, QueryRuntime, ResultStream, Vantage,
+};
 use forebay_lifecycle::NewQuery;
 use forebay_sql::{Class, Parsed, Statement};
 
@@ -50,6 +53,7 @@ impl Session {
     /// Runs one statement, from its text to its first row.
     pub(crate) async fn run(&mut self, request: Request) -> Result<Response> {
         self.take_requested_settings();
+        self.handle.archiving_keeps_up().await;
         let text = Arc::clone(&request.parsed.text);
         let mut request = self.resolve_execute(request)?;
         let class = request.parsed.statement.classify(); // 1. parsed by the front end; classified
@@ -83,6 +87,7 @@ impl Session {
         let request = &*request;
         let statement = &request.parsed.statement;
         let queue = self.governing_queue(class);
+        running.governed(queue.as_ref(), class);
         let admitted = self.admit(request, queue.as_ref(), running); // 3. before any lock
         let (mut holds, mut earlier) = guard.over(admitted).await?;
         loop {
@@ -102,11 +107,11 @@ impl Session {
                 .over(self.launch(planning, queue.clone(), holds, earlier, running))
                 .await?
             {
-                Launch::Running((held, returns_count), rows) => {
+                Launch::Running(launched, rows) => {
                     self.keep(locks);
-                    running.hold(held);
-                    running.started();
-                    if returns_count {
+                    running.started(&launched);
+                    running.hold(launched.holds);
+                    if launched.returns_count {
                         let rows = guard.over(written_rows(rows)).await?;
                         return Ok(Answer::Done(count_tag(class, rows)));
                     }
@@ -114,6 +119,7 @@ impl Session {
                 }
                 Launch::Stopped(aside) => {
                     // Back to 4, with demand known and charged.
+                    running.steps_aside();
                     (holds, earlier) = guard.over(self.step_aside(aside, locks, running)).await?;
                 }
             }
@@ -187,15 +193,17 @@ impl Session {
         holds: Holds,
         earlier: Option<EarlierPlan>,
         running: &Running,
-    ) -> Result<Launch<(Holds, bool), Aside>> {
+    ) -> Result<Launch<Launched, Aside>> {
         let allowed = self.allowed();
         let runtime = self.runtime_for(queue.as_ref(), running).await?;
         let admission = self.server.inner.admission.clone();
         let work = async move {
+            let start = Instant::now();
             let plan = match earlier.and_then(|plan| plan.still_right(&planning)) {
                 Some(plan) => plan,
                 None => planning.plan().await?, // 5. plan and estimate
             };
+            let planning_time = start.elapsed();
             allowed.check(&plan)?;
             let cost = planning.memory.cost_of(&plan);
             let demand = planning.memory.demand(cost);
@@ -203,8 +211,14 @@ impl Session {
             Ok::<_, Error>(match charged {
                 Charged::Fits(holds) => {
                     let plan = planning.granted(plan, holds.charge.as_ref(), cost).await?;
-                    let returns_count = plan.returns_count();
-                    Next::Run((holds, returns_count), plan) // 7. run
+                    let launched = Launched {
+                        holds,
+                        returns_count: plan.returns_count(),
+                        planning_time,
+                        cost,
+                        metrics: plan.metrics(),
+                    };
+                    Next::Run(launched, plan) // 7. run
                 }
                 Charged::Lacks(slot, demand) => Next::Stop(Aside {
                     queue: queue.expect("only what is governed is charged"),
@@ -382,6 +396,23 @@ impl Session {
         let analyzed = self.server.inner.engine.on_query_runtime(account, work);
         let analyzed = analyzed.await;
         Ok(Some(analyzed.map_err(|e| Error::located(e, parsed))?))
+    }
+}
+
+/// What is known of a statement when its plan starts.
+pub(crate) struct Launched {
+    holds: Holds,
+    returns_count: bool,
+    pub(crate) planning_time: Duration,
+    pub(crate) cost: f64,
+    pub(crate) metrics: PlanMetrics,
+}
+
+impl Launched {
+    /// Bytes that its queue has granted it.
+    pub(crate) fn memory_granted(&self) -> Option<u64> {
+        let charge = self.holds.charge.as_ref()?;
+        Some(charge.demand().memory_bytes).filter(|bytes| *bytes > 0)
     }
 }
 

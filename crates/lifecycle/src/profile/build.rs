@@ -109,12 +109,14 @@ fn title(operator: &Operator) -> String {
 fn totals(facts: &Facts, operators: &[Operator]) -> Profile {
     let mut node = Profile::named("Totals");
     let spilled = operators.iter().map(|o| o.spilled_bytes).sum();
+    let read = operators.iter().map(|o| o.scanned_bytes).sum();
     let compute = operators
         .iter()
         .map(|o| o.time_avg_ns.saturating_mul(o.instances as u64))
         .sum();
     node.add_counter("RowsReturned", Unit::Unit, facts.rows_returned);
     node.add_counter("ComputeTime", Unit::TimeNs, compute);
+    node.add_counter("BytesRead", Unit::Bytes, read);
     node.add_counter("SpilledBytes", Unit::Bytes, spilled);
     node
 }

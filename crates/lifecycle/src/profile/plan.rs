@@ -4,6 +4,9 @@
 pub trait PlanProfile: Send + Sync {
     /// The operators as they stand now, each before its inputs.
     fn operators(&self) -> Vec<Operator>;
+
+    /// The query has ended: lets go of what the plan has built, but not of what was measured.
+    fn end(&self) {}
 }
 
 /// One operator of a plan.
@@ -29,6 +32,8 @@ pub struct Operator {
     pub peak_memory_bytes: Option<u64>,
     /// Bytes that it has written to disk because they did not fit into memory.
     pub spilled_bytes: u64,
+    /// Bytes that it has read from files.
+    pub scanned_bytes: u64,
     /// Everything that it has counted, by name: what, its unit, how much.
     pub counters: Vec<super::Counter>,
 }

@@ -1,0 +1,254 @@
+//! What the operators of a plan measure, while it runs and afterwards.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::physical_plan::metrics::{MetricValue, MetricsSet};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use parking_lot::Mutex;
+
+use crate::Estimate;
+
+/// The operators of a running or ended plan. Clones look at the same plan.
+#[derive(Clone)]
+pub struct PlanMetrics {
+    estimates: Arc<[Estimate]>,
+    plan: Arc<Mutex<Measured>>,
+}
+
+/// A plan keeps what its operators have built, hash tables for example. So its operators are taken
+/// note of when it ends, and the plan is let go.
+enum Measured {
+    Running(Arc<dyn ExecutionPlan>),
+    Ended(Vec<Node>),
+}
+
+/// An operator without what it has built.
+#[derive(Clone)]
+struct Node {
+    depth: usize,
+    name: String,
+    detail: String,
+    instances: usize,
+    /// Shared with whatever still runs of it.
+    metrics: MetricsSet,
+}
+
+/// What one operator was expected to do and has done, all its instances together unless it says
+/// otherwise.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OperatorMetrics {
+    /// Operators above it.
+    pub depth: usize,
+    /// Its kind, without `Exec`.
+    pub name: String,
+    /// What it works on, in one line.
+    pub detail: String,
+    /// Partitions of its result, each of which is computed by an instance of it.
+    pub instances: usize,
+    /// What an instance has computed on average, without its inputs, in nanoseconds.
+    pub time_avg_ns: u64,
+    /// What the busiest instance has computed, in nanoseconds.
+    pub time_max_ns: u64,
+    /// Rows that it has handed on, if it counts them.
+    pub rows: Option<u64>,
+    /// What was expected of it.
+    pub estimate: Option<Estimate>,
+    /// The most memory that it had reserved, in bytes, if it says so.
+    pub peak_memory_bytes: Option<u64>,
+    /// Bytes that did not fit into memory and were written to disk.
+    pub spilled_bytes: u64,
+    /// Bytes read from files.
+    pub scanned_bytes: u64,
+    /// Everything that it has counted, by name.
+    pub counters: Vec<OperatorCounter>,
+}
+
+/// Something that an operator has counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorCounter {
+    /// What, as DataFusion names it.
+    pub name: String,
+    /// What the value is.
+    pub unit: CounterUnit,
+    /// How much.
+    pub value: u64,
+}
+
+/// What a counter's value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CounterUnit {
+    /// A number of things.
+    Number,
+    /// Bytes.
+    Bytes,
+    /// Nanoseconds.
+    Nanoseconds,
+}
+
+impl PlanMetrics {
+    pub(crate) fn new(plan: Arc<dyn ExecutionPlan>, estimates: Arc<[Estimate]>) -> Self {
+        Self {
+            estimates,
+            plan: Arc::new(Mutex::new(Measured::Running(plan))),
+        }
+    }
+
+    /// The operators as they stand now, each before its inputs.
+    #[must_use]
+    pub fn operators(&self) -> Vec<OperatorMetrics> {
+        let nodes = match &*self.plan.lock() {
+            Measured::Running(plan) => nodes_of(plan.as_ref()),
+            Measured::Ended(nodes) => nodes.clone(),
+        };
+        let estimates = self.estimates.iter().copied().map(Some);
+        let estimates = estimates.chain(std::iter::repeat(None));
+        nodes
+            .iter()
+            .zip(estimates)
+            .map(|(node, estimate)| node.measured(estimate))
+            .collect()
+    }
+
+    /// The plan has ended: lets go of it. What its operators have measured stays.
+    pub fn end(&self) {
+        let mut measured = self.plan.lock();
+        let let_go = match &*measured {
+            Measured::Running(plan) => Measured::Ended(nodes_of(plan.as_ref())),
+            Measured::Ended(_) => return,
+        };
+        let plan = std::mem::replace(&mut *measured, let_go);
+        drop(measured);
+        // Freeing a large hash table takes a while.
+        drop(plan);
+    }
+}
+
+impl fmt::Debug for PlanMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlanMetrics").finish_non_exhaustive()
+    }
+}
+
+fn nodes_of(plan: &dyn ExecutionPlan) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    add_nodes(plan, 0, &mut nodes);
+    nodes
+}
+
+fn add_nodes(plan: &dyn ExecutionPlan, depth: usize, nodes: &mut Vec<Node>) {
+    let text = crate::explain::description(plan, false);
+    // DataFusion's texts begin with the operator's name and a colon.
+    let kind = plan.name();
+    let detail = text.strip_prefix(kind).unwrap_or(&text);
+    nodes.push(Node {
+        depth,
+        name: kind.strip_suffix("Exec").unwrap_or(kind).to_owned(),
+        detail: detail.trim_start_matches(':').trim().replace('\n', " "),
+        instances: plan.output_partitioning().partition_count(),
+        metrics: plan.metrics().unwrap_or_default(),
+    });
+    for input in plan.children() {
+        add_nodes(input.as_ref(), depth + 1, nodes);
+    }
+}
+
+impl Node {
+    fn measured(&self, estimate: Option<Estimate>) -> OperatorMetrics {
+        let (time_avg_ns, time_max_ns) = self.times();
+        let counters = self.counters();
+        let sum = |wanted: &str| {
+            let found = counters.iter().filter(|c| c.name == wanted);
+            found.map(|c| c.value).sum::<u64>()
+        };
+        OperatorMetrics {
+            depth: self.depth,
+            name: self.name.clone(),
+            detail: self.detail.clone(),
+            instances: self.instances,
+            time_avg_ns,
+            time_max_ns,
+            rows: self.metrics.output_rows().map(|rows| rows as u64),
+            estimate,
+            peak_memory_bytes: self.peak_memory(),
+            spilled_bytes: sum("spilled_bytes"),
+            scanned_bytes: sum("bytes_scanned"),
+            counters,
+        }
+    }
+
+    /// Average and maximum over the instances.
+    fn times(&self) -> (u64, u64) {
+        let mut by_partition: BTreeMap<Option<usize>, u64> = BTreeMap::new();
+        for metric in self.metrics.iter() {
+            if let MetricValue::ElapsedCompute(time) = metric.value() {
+                *by_partition.entry(metric.partition()).or_default() += time.value() as u64;
+            }
+        }
+        let sum: u64 = by_partition.values().sum();
+        let max = by_partition.values().max().copied().unwrap_or(0);
+        (sum / self.instances.max(1) as u64, max)
+    }
+
+    fn peak_memory(&self) -> Option<u64> {
+        let peaks = self
+            .metrics
+            .iter()
+            .filter_map(|metric| match metric.value() {
+                MetricValue::PeakMemoryUsage { gauge, .. } => Some(gauge.value() as u64),
+                MetricValue::Gauge { name, gauge } if name.ends_with("mem_used") => {
+                    Some(gauge.value() as u64)
+                }
+                _ => None,
+            });
+        peaks.fold(None, |sum, peak| Some(sum.unwrap_or(0) + peak))
+    }
+
+    fn counters(&self) -> Vec<OperatorCounter> {
+        let all = self.metrics.aggregate_by_name();
+        let all = all.sorted_for_display().timestamps_removed();
+        all.iter().flat_map(|m| counters_of(m.value())).collect()
+    }
+}
+
+fn counters_of(value: &MetricValue) -> Vec<OperatorCounter> {
+    let counter = |name: String, unit, value: usize| OperatorCounter {
+        name,
+        unit,
+        value: value as u64,
+    };
+    let name = value.name();
+    match value {
+        MetricValue::PruningMetrics {
+            pruning_metrics, ..
+        } => vec![
+            counter(
+                format!("{name}_pruned"),
+                CounterUnit::Number,
+                pruning_metrics.pruned(),
+            ),
+            counter(
+                format!("{name}_matched"),
+                CounterUnit::Number,
+                pruning_metrics.matched(),
+            ),
+        ],
+        // What it is made of is counted as well.
+        MetricValue::Ratio { .. } => Vec::new(),
+        other => vec![counter(name.to_owned(), unit_of(other), other.as_usize())],
+    }
+}
+
+fn unit_of(value: &MetricValue) -> CounterUnit {
+    match value {
+        MetricValue::ElapsedCompute(_) | MetricValue::Time { .. } => CounterUnit::Nanoseconds,
+        MetricValue::CurrentMemoryUsage(_) | MetricValue::PeakMemoryUsage { .. } => {
+            CounterUnit::Bytes
+        }
+        other if other.name().contains("bytes") || other.name().ends_with("mem_used") => {
+            CounterUnit::Bytes
+        }
+        _ => CounterUnit::Number,
+    }
+}

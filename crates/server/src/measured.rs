@@ -1,0 +1,52 @@
+//! The engine's measurements in the words of the profile.
+
+use forebay_engine::{CounterUnit, OperatorCounter, OperatorMetrics, PlanMetrics};
+use forebay_lifecycle::profile::{Counter, Operator, PlanProfile, Unit};
+
+/// A plan that is measured, for the profile of its query.
+pub(crate) struct MeasuredPlan(pub(crate) PlanMetrics);
+
+impl PlanProfile for MeasuredPlan {
+    fn operators(&self) -> Vec<Operator> {
+        self.0.operators().into_iter().map(operator).collect()
+    }
+
+    fn end(&self) {
+        self.0.end();
+    }
+}
+
+fn operator(measured: OperatorMetrics) -> Operator {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "estimates are finite and not negative"
+    )]
+    let estimated_rows = measured.estimate.map(|e| e.rows.round() as u64);
+    Operator {
+        depth: measured.depth,
+        name: measured.name,
+        detail: measured.detail,
+        instances: measured.instances,
+        time_avg_ns: measured.time_avg_ns,
+        time_max_ns: measured.time_max_ns,
+        rows: measured.rows,
+        estimated_rows,
+        peak_memory_bytes: measured.peak_memory_bytes,
+        spilled_bytes: measured.spilled_bytes,
+        scanned_bytes: measured.scanned_bytes,
+        counters: measured.counters.into_iter().map(counter).collect(),
+    }
+}
+
+fn counter(counted: OperatorCounter) -> Counter {
+    Counter {
+        name: counted.name,
+        unit: match counted.unit {
+            CounterUnit::Number => Unit::Unit,
+            CounterUnit::Bytes => Unit::Bytes,
+            CounterUnit::Nanoseconds => Unit::TimeNs,
+        },
+        value: i64::try_from(counted.value).unwrap_or(i64::MAX),
+    }
+}
