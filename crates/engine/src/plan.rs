@@ -107,13 +107,13 @@ impl Plan {
     #[must_use]
     pub fn suits(&self, limit_bytes: u64) -> bool {
         let config = self.context.session_config();
-        memory::suits(&self.physical, config, &self.estimate(), limit_bytes)
+        memory::suits(&self.physical, config, self.estimate(), limit_bytes)
     }
 
     /// The bytes of the widest rows that are expected of an operator.
     #[must_use]
     pub fn row_width(&self) -> f64 {
-        memory::row_width(&self.estimate())
+        memory::row_width(self.estimate())
     }
 
     /// Whether the result is the number of rows written.

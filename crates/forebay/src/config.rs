@@ -35,6 +35,14 @@ pub struct Config {
     pub superuser_reserved_connections: usize,
     /// How many clients may be logging in at once.
     pub max_pending_connections: usize,
+    /// Threads that archive ended queries; 0: whoever ends a query archives it.
+    pub unregistration_thread_pool_size: usize,
+    /// How many ended queries may wait for one of them.
+    pub unregistration_thread_pool_queue_depth: usize,
+    /// How many ended queries the query log keeps in memory.
+    pub query_log_size: usize,
+    /// How many bytes of them, at most.
+    pub query_log_size_in_bytes: usize,
     /// How long a client may take to log in.
     pub authentication_timeout: Duration,
     /// The longest message that a client may send, in bytes.
@@ -205,6 +213,56 @@ const SETTINGS: &[Setting] = &[
                 &mut config.max_pending_connections,
                 whole_number(values, 1, 1_000_000),
             )
+        },
+    ),
+    setting(
+        "unregistration-thread-pool-size",
+        "N",
+        "4",
+        "Threads that archive ended queries; 0: whoever ends a query archives it",
+        "a whole number from 0 to 1024",
+        |config, values| {
+            put(
+                &mut config.unregistration_thread_pool_size,
+                whole_number(values, 0, 1024),
+            )
+        },
+    ),
+    setting(
+        "unregistration-thread-pool-queue-depth",
+        "N",
+        "16",
+        "How many ended queries may wait for one of these threads",
+        "a whole number from 1 to 1000000",
+        |config, values| {
+            put(
+                &mut config.unregistration_thread_pool_queue_depth,
+                whole_number(values, 1, 1_000_000),
+            )
+        },
+    ),
+    setting(
+        "query-log-size",
+        "N",
+        "200",
+        "How many ended queries the query log keeps in memory",
+        "a whole number from 0 to 1000000",
+        |config, values| {
+            put(
+                &mut config.query_log_size,
+                whole_number(values, 0, 1_000_000),
+            )
+        },
+    ),
+    setting(
+        "query-log-size-in-bytes",
+        "SIZE",
+        "256MB",
+        "How many bytes of them, with their profiles, at most",
+        "a size, in bytes or with the unit kB, MB or GB",
+        |config, values| {
+            let bytes = single(values).and_then(parse_size_bytes);
+            put(&mut config.query_log_size_in_bytes, bytes)
         },
     ),
     setting(
@@ -527,6 +585,10 @@ fn blank() -> Config {
         max_connections: 0,
         superuser_reserved_connections: 0,
         max_pending_connections: 0,
+        unregistration_thread_pool_size: 0,
+        unregistration_thread_pool_queue_depth: 0,
+        query_log_size: 0,
+        query_log_size_in_bytes: 0,
         authentication_timeout: Duration::ZERO,
         max_message_size_bytes: 0,
         target_partitions: 0,
@@ -728,6 +790,10 @@ mod tests {
             max_connections: 1000,
             superuser_reserved_connections: 3,
             max_pending_connections: 256,
+            unregistration_thread_pool_size: 4,
+            unregistration_thread_pool_queue_depth: 16,
+            query_log_size: 200,
+            query_log_size_in_bytes: 256 << 20,
             authentication_timeout: Duration::from_secs(60),
             max_message_size_bytes: 64 << 20,
             target_partitions: core_count(),
@@ -770,6 +836,10 @@ mod tests {
             ("max_connections", "7"),
             ("superuser_reserved_connections", "2"),
             ("max_pending_connections", "9"),
+            ("unregistration_thread_pool_size", "0"),
+            ("unregistration_thread_pool_queue_depth", "5"),
+            ("query_log_size", "10000"),
+            ("query_log_size_in_bytes", "1GB"),
             ("authentication_timeout", "10s"),
             ("max_message_size", "1MB"),
             ("target_partitions", "3"),
@@ -795,6 +865,10 @@ mod tests {
             max_connections: 7,
             superuser_reserved_connections: 2,
             max_pending_connections: 9,
+            unregistration_thread_pool_size: 0,
+            unregistration_thread_pool_queue_depth: 5,
+            query_log_size: 10_000,
+            query_log_size_in_bytes: 1 << 30,
             authentication_timeout: Duration::from_secs(10),
             max_message_size_bytes: 1 << 20,
             target_partitions: 3,
@@ -900,6 +974,10 @@ mod tests {
             ("max_connections", &["0", "-1", "many", "1000001", "1.5"]),
             ("superuser_reserved_connections", &["-1", "few"]),
             ("max_pending_connections", &["0", "-1"]),
+            ("unregistration_thread_pool_size", &["-1", "1025"]),
+            ("unregistration_thread_pool_queue_depth", &["0"]),
+            ("query_log_size", &["-1", "all"]),
+            ("query_log_size_in_bytes", &["-1", "1XB"]),
             ("authentication_timeout", &["60", "0s", "999ms", "11min"]),
             (
                 "max_message_size",
@@ -999,6 +1077,10 @@ pg_listen = "0.0.0.0:5433"         # from --pg-listen
 max_connections = 1000             # default
 superuser_reserved_connections = 3 # default
 max_pending_connections = 256      # default
+unregistration_thread_pool_size = 4 # default
+unregistration_thread_pool_queue_depth = 16 # default
+query_log_size = 200 # default
+query_log_size_in_bytes = "256MB" # default
 authentication_timeout = "1min"    # default
 max_message_size = "64MB"          # default
 target_partitions = "auto"         # default

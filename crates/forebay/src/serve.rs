@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use forebay_engine::EngineConfig;
+use forebay_lifecycle::{PoolSettings, QueryLogLimits};
 use forebay_postgres::Tls;
 use forebay_server::{Server, ServerConfig};
 use tokio::net::TcpListener;
@@ -139,6 +140,14 @@ async fn open(config: &Config) -> anyhow::Result<Server> {
         bootstrap_role,
         max_connections: config.max_connections,
         superuser_reserved_connections: config.superuser_reserved_connections,
+        query_log: QueryLogLimits {
+            query_log_size: config.query_log_size,
+            query_log_size_in_bytes: config.query_log_size_in_bytes,
+        },
+        unregistration_pool: PoolSettings {
+            unregistration_thread_pool_size: config.unregistration_thread_pool_size,
+            unregistration_thread_pool_queue_depth: config.unregistration_thread_pool_queue_depth,
+        },
         engine: EngineConfig {
             target_partitions: Some(config.target_partitions),
             batch_size: Some(config.batch_size),

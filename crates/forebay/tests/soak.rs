@@ -5,6 +5,8 @@
 //!
 //! `FOREBAY_SOAK_SECONDS` (120) says for how long; `FOREBAY_SOAK_SEED` repeats the choices of a run.
 
+#![expect(clippy::print_stdout, reason = "a long test tells what it has done")]
+
 #[path = "common/mod.rs"]
 mod common;
 

@@ -14,8 +14,9 @@ pub trait Archive: Send + Sync {
 }
 
 /// Nothing is kept but the query log.
-pub(crate) struct Nowhere;
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KeepNothing;
 
-impl Archive for Nowhere {
+impl Archive for KeepNothing {
     fn archive(&self, _: &Query) {}
 }

@@ -42,7 +42,7 @@ mod query;
 mod registry;
 mod state;
 
-pub use archive::Archive;
+pub use archive::{Archive, KeepNothing};
 pub use facts::Facts;
 pub use histogram::{Histogram, HistogramSnapshot};
 pub use id::{ParseQueryIdError, QueryId};

@@ -1,6 +1,6 @@
 //! The registry: every query that is not archived yet, and the one door to those that are.
 
-use crate::archive::{Archive, Nowhere};
+use crate::archive::{Archive, KeepNothing};
 use crate::log::{QueryLog, QueryLogLimits};
 use crate::pool::{Handover, PoolSettings, PoolStatus, UnregistrationPool};
 use crate::{NewQuery, Outcome, Query, QueryId, QueryState};
@@ -69,7 +69,7 @@ impl Default for Registry {
         Registry::new(
             QueryLogLimits::default(),
             PoolSettings::default(),
-            Box::new(Nowhere),
+            Box::new(KeepNothing),
         )
     }
 }
@@ -384,7 +384,7 @@ mod tests {
             query_log_size,
             ..QueryLogLimits::default()
         };
-        Registry::new(limits, pool_of(0), Box::new(Nowhere))
+        Registry::new(limits, pool_of(0), Box::new(KeepNothing))
     }
 
     fn pool_of(unregistration_thread_pool_size: usize) -> PoolSettings {

@@ -59,7 +59,7 @@ use datafusion::prelude::SessionConfig;
 use forebay_admission::Admission;
 use forebay_catalog::{Catalog, NewRelation, RelationDefinition};
 use forebay_engine::{CpuAccount, Engine, EngineConfig, discover};
-use forebay_lifecycle::Registry;
+use forebay_lifecycle::{KeepNothing, PoolSettings, QueryLogLimits, Registry};
 
 use sessions::Sessions;
 use tokio::sync::Semaphore;
@@ -73,6 +73,10 @@ pub struct ServerConfig {
     pub max_connections: usize,
     /// Sessions that only superusers get when all others are taken.
     pub superuser_reserved_connections: usize,
+    /// How many ended queries are kept in memory.
+    pub query_log: QueryLogLimits,
+    /// Who archives them.
+    pub unregistration_pool: PoolSettings,
     /// Choices about execution.
     pub engine: EngineConfig,
 }
@@ -109,6 +113,11 @@ impl Server {
         let admission = Admission::new();
         let sessions = Arc::new(Sessions::new(admission.clone()));
         let engine = Engine::new(&config.engine, Arc::clone(&sessions) as _)?;
+        let registry = Registry::new(
+            config.query_log,
+            config.unregistration_pool,
+            Box::new(KeepNothing),
+        );
         let tally = Arc::clone(&sessions.tally);
         queues::keep_in_step(&catalog, admission.clone(), tally).await;
         let follower = engine.clone();
@@ -126,7 +135,7 @@ impl Server {
                 engine,
                 admission,
                 estimates: Semaphore::new(ESTIMATES_AT_ONCE),
-                registry: Registry::default(),
+                registry,
                 sessions,
                 shutting_down: AtomicBool::new(false),
             }),
@@ -222,8 +231,11 @@ impl Server {
         self.inner.admission.held()
     }
 
-    /// Closes the durable catalog. Call it last.
+    /// Archives every query that has ended, and closes the durable catalog. Call it last.
     pub async fn close(&self) {
+        let registry = self.inner.registry.clone();
+        // A panic of an archiver has been told where it happened.
+        let _ = tokio::task::spawn_blocking(move || registry.drain()).await;
         self.inner.catalog.close().await;
     }
 

@@ -215,7 +215,7 @@ impl Session {
                         holds,
                         returns_count: plan.returns_count(),
                         planning_time,
-                        cost,
+                        cost: plan.cost(),
                         metrics: plan.metrics(),
                     };
                     Next::Run(launched, plan) // 7. run
