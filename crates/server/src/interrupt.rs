@@ -1,26 +1,30 @@
 //! Stopping a statement or a session from outside.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::settings;
 
 /// Why a statement or a session was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interrupt {
     /// `CancelRequest` or `pg_cancel_backend`.
     Cancel,
-    /// `statement_timeout` ran out.
-    StatementTimeout,
+    /// `statement_timeout` ran out, which is this long.
+    StatementTimeout(Duration),
+    /// `exec_time_limit` ran out, which is this long.
+    ExecTimeLimit(Duration),
     /// `pg_terminate_backend`.
     Terminate,
     /// The server stops.
     Shutdown,
-    /// `idle_in_transaction_session_timeout` ran out.
-    IdleInTransactionTimeout,
-    /// `idle_session_timeout` ran out.
-    IdleSessionTimeout,
+    /// `idle_in_transaction_session_timeout` ran out, which is this long.
+    IdleInTransactionTimeout(Duration),
+    /// `idle_session_timeout` ran out, which is this long.
+    IdleSessionTimeout(Duration),
     /// `idle_cursor_timeout` ran out.
     IdleCursorTimeout,
 }
@@ -29,26 +33,52 @@ impl From<Interrupt> for Error {
     fn from(interrupt: Interrupt) -> Self {
         match interrupt {
             Interrupt::Cancel => Self::new("57014", "canceling statement due to user request"),
-            Interrupt::StatementTimeout => {
-                Self::new("57014", "canceling statement due to statement timeout")
+            Interrupt::StatementTimeout(limit) => {
+                Self::new("57014", "canceling statement due to statement timeout").with_detail(
+                    beyond(
+                        "The statement, with its waits, took",
+                        limit,
+                        "statement_timeout",
+                    ),
+                )
+            }
+            Interrupt::ExecTimeLimit(limit) => {
+                Self::new("57014", "canceling statement due to execution time limit")
+                    .with_detail(beyond("The plan ran for", limit, "exec_time_limit"))
             }
             Interrupt::Terminate | Interrupt::Shutdown => Self::fatal(
                 "57P01",
                 "terminating connection due to administrator command",
             ),
-            Interrupt::IdleInTransactionTimeout => Self::fatal(
+            Interrupt::IdleInTransactionTimeout(limit) => Self::fatal(
                 "25P03",
                 "terminating connection due to idle-in-transaction timeout",
-            ),
+            )
+            .with_detail(beyond(
+                "The transaction waited for its client for",
+                limit,
+                "idle_in_transaction_session_timeout",
+            )),
             Interrupt::IdleCursorTimeout => {
                 Self::new("57014", "canceling portal due to idle-cursor timeout")
             }
-            Interrupt::IdleSessionTimeout => Self::fatal(
+            Interrupt::IdleSessionTimeout(limit) => Self::fatal(
                 "57P05",
                 "terminating connection due to idle-session timeout",
-            ),
+            )
+            .with_detail(beyond(
+                "The session waited for its client for",
+                limit,
+                "idle_session_timeout",
+            )),
         }
     }
+}
+
+/// Which limit was passed, and how long it is.
+fn beyond(what: &str, limit: Duration, setting: &str) -> String {
+    let limit = settings::show_duration(limit);
+    format!("{what} more than {limit}, the limit that \"{setting}\" sets.")
 }
 
 /// A switch that is thrown at most once, with a reason.

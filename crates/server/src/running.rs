@@ -12,7 +12,9 @@ use tokio::time::Instant;
 use crate::admit::GoverningQueue;
 use crate::interrupt::{Interrupt, Interruptor};
 use crate::measured::MeasuredPlan;
+use crate::session::deadline;
 use crate::sessions::SessionHandle;
+use crate::settings::Settings;
 use crate::waiting::Wanted;
 use crate::way::Launched;
 use crate::{Error, Result, Session};
@@ -33,20 +35,53 @@ pub(crate) struct Running {
     query: Option<RegisteredQuery>,
     handle: Arc<SessionHandle>,
     interruptor: Arc<Interruptor>,
-    timeout: Option<Duration>,
+    limits: TimeLimits,
     /// When the statement is cancelled for taking too long; `None` also while suspended.
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
+    /// When it is for running too long.
+    execution_deadline: Option<Deadline>,
     suspended: bool,
     returned_rows: bool,
     rows_returned: u64,
     holds: Holds,
 }
 
+/// How long a statement may take; `None` is for ever.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TimeLimits {
+    /// From its beginning, or the moment its client asks for more rows, with all waits.
+    pub(crate) statement: Option<Duration>,
+    /// From the moment its plan starts.
+    pub(crate) execution: Option<Duration>,
+}
+
+impl TimeLimits {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        Self {
+            statement: settings.timeout("statement_timeout"),
+            execution: settings.timeout("exec_time_limit"),
+        }
+    }
+
+    fn statement_deadline(self) -> Option<Deadline> {
+        let limit = self.statement?;
+        Some((Instant::now() + limit, Interrupt::StatementTimeout(limit)))
+    }
+
+    fn execution_deadline(self) -> Option<Deadline> {
+        let limit = self.execution?;
+        Some((Instant::now() + limit, Interrupt::ExecTimeLimit(limit)))
+    }
+}
+
+/// When a statement is interrupted, and by what.
+type Deadline = (Instant, Interrupt);
+
 impl Running {
     pub(crate) fn new(
         query: RegisteredQuery,
         handle: Arc<SessionHandle>,
-        timeout: Option<Duration>,
+        limits: TimeLimits,
     ) -> Self {
         let interruptor = Interruptor::new();
         handle.set_running(Some(Arc::clone(&interruptor)));
@@ -54,8 +89,9 @@ impl Running {
             query: Some(query),
             handle,
             interruptor,
-            timeout,
-            deadline: timeout.map(|t| Instant::now() + t),
+            limits,
+            deadline: limits.statement_deadline(),
+            execution_deadline: None,
             suspended: false,
             returned_rows: false,
             rows_returned: 0,
@@ -102,7 +138,8 @@ impl Running {
     }
 
     /// The plan runs.
-    pub(crate) fn started(&self, launched: &Launched) {
+    pub(crate) fn started(&mut self, launched: &Launched) {
+        self.execution_deadline = self.limits.execution_deadline();
         let Some(query) = &self.query else {
             return;
         };
@@ -149,10 +186,11 @@ impl Running {
 
     /// What can stop the statement, apart from the statement itself.
     pub(crate) fn watch(&self) -> Watch {
+        let deadlines = [self.deadline, self.execution_deadline];
         Watch {
             handle: Arc::clone(&self.handle),
             interruptor: Arc::clone(&self.interruptor),
-            deadline: self.deadline,
+            deadline: deadlines.into_iter().flatten().min_by_key(|(at, _)| *at),
         }
     }
 
@@ -168,7 +206,7 @@ impl Running {
 
     pub(crate) fn resume(&mut self) {
         if std::mem::take(&mut self.suspended) {
-            self.deadline = self.timeout.map(|t| Instant::now() + t);
+            self.deadline = self.limits.statement_deadline();
             self.handle.set_running(Some(Arc::clone(&self.interruptor)));
         }
     }
@@ -206,7 +244,7 @@ impl Drop for Running {
 pub(crate) struct Watch {
     handle: Arc<SessionHandle>,
     interruptor: Arc<Interruptor>,
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
 }
 
 impl Watch {
@@ -220,17 +258,11 @@ impl Watch {
     }
 
     async fn interrupted(&self) -> Interrupt {
-        let timeout = async {
-            match self.deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             interrupt = self.handle.termination.interrupted() => interrupt,
             interrupt = self.interruptor.interrupted() => interrupt,
-            () = timeout => Interrupt::StatementTimeout,
+            interrupt = deadline(self.deadline) => interrupt,
         }
     }
 }
@@ -259,11 +291,11 @@ impl Session {
         if self.handle.set_running_if_idle(&interruptor) {
             self.show_preparation(&parsed.text);
         }
-        let timeout = self.settings.timeout("statement_timeout");
+        let limits = TimeLimits::of(&self.settings);
         Preparation(Watch {
             handle: Arc::clone(&self.handle),
             interruptor,
-            deadline: timeout.map(|t| Instant::now() + t),
+            deadline: limits.statement_deadline(),
         })
     }
 }

@@ -309,14 +309,17 @@ impl Session {
     /// shutdown. Meanwhile ends the results that nobody fetches (`idle_cursor_timeout`). Cancel
     /// safe, but the session's time limits count anew with each call.
     pub async fn idle_interrupted(&mut self) -> Error {
-        let (limit, reason) = match self.transaction_status() {
-            TransactionStatus::Idle => ("idle_session_timeout", Interrupt::IdleSessionTimeout),
-            _ => (
-                "idle_in_transaction_session_timeout",
-                Interrupt::IdleInTransactionTimeout,
-            ),
+        let limit = match self.transaction_status() {
+            TransactionStatus::Idle => {
+                let limit = self.settings.timeout("idle_session_timeout");
+                limit.map(|limit| (limit, Interrupt::IdleSessionTimeout(limit)))
+            }
+            _ => {
+                let limit = self.settings.timeout("idle_in_transaction_session_timeout");
+                limit.map(|limit| (limit, Interrupt::IdleInTransactionTimeout(limit)))
+            }
         };
-        let end = self.settings.timeout(limit).map(|l| Instant::now() + l);
+        let end = limit.map(|(limit, interrupt)| (Instant::now() + limit, interrupt));
         let patience = self.settings.timeout("idle_cursor_timeout");
         loop {
             let expiry = patience.and_then(|patience| self.portals.next_expiry(patience));
@@ -324,7 +327,7 @@ impl Session {
                 biased;
                 interrupt = self.handle.termination.interrupted() => return interrupt.into(),
                 interrupt = self.handle.drain.interrupted() => return interrupt.into(),
-                () = until(end) => return reason.into(),
+                interrupt = deadline(end) => return interrupt.into(),
                 () = until(expiry) => self.portals.expire(patience.unwrap_or_default()),
             }
         }
@@ -529,6 +532,17 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.handle.archive_rest();
         self.server.inner.sessions.close(self.handle.pid);
+    }
+}
+
+/// Sleeps until then, and gives what happens then; sleeps for ever if there is no such time.
+pub(crate) async fn deadline(end: Option<(Instant, Interrupt)>) -> Interrupt {
+    match end {
+        Some((time, interrupt)) => {
+            tokio::time::sleep_until(time).await;
+            interrupt
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -198,6 +198,12 @@ const DEFINITIONS: &[Definition] = &[
         "Whether new transactions are read only.",
     ),
     user(
+        "exec_time_limit",
+        Kind::Milliseconds,
+        "0",
+        "A plan that runs longer is cancelled; its waits and its planning do not count.",
+    ),
+    user(
         "extra_float_digits",
         Kind::Integer { min: -15, max: 3 },
         "1",

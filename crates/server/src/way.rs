@@ -21,7 +21,7 @@ use crate::copy::CopyOut;
 use crate::planning::{Finish, Planning, Shape, shape};
 use crate::portals::Declaration;
 use crate::prepared::Prepared;
-use crate::running::{Holds, Running};
+use crate::running::{Holds, Running, TimeLimits};
 use crate::sessions::Activity;
 use crate::settings::TRANSACTION_ISOLATION;
 use crate::transaction::Transaction;
@@ -112,7 +112,7 @@ impl Session {
                     running.started(&launched);
                     running.hold(launched.holds);
                     if launched.returns_count {
-                        let rows = guard.over(written_rows(rows)).await?;
+                        let rows = running.watch().over(written_rows(rows)).await?;
                         return Ok(Answer::Done(count_tag(class, rows)));
                     }
                     return Ok(Answer::Stream(rows, finish));
@@ -287,7 +287,7 @@ impl Session {
         Running::new(
             query,
             Arc::clone(&self.handle),
-            self.settings.timeout("statement_timeout"),
+            TimeLimits::of(&self.settings),
         )
     }
 

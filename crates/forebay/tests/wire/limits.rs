@@ -215,3 +215,79 @@ async fn limits_are_for_superusers_to_set() {
     all_given_back(&server, at_rest).await;
     server.stop();
 }
+
+/// Who is stopped for taking too long is told which limit it was, and how long it is.
+#[tokio::test]
+async fn limits_of_time_name_themselves() {
+    let (server, at_rest) = server(&[]).await;
+    let sleep = "SELECT pg_sleep(60)";
+    for (setting, expected) in [
+        (
+            "statement_timeout",
+            "The statement, with its waits, took more than 50ms, the limit that \"statement_timeout\" sets.",
+        ),
+        (
+            "exec_time_limit",
+            "The plan ran for more than 50ms, the limit that \"exec_time_limit\" sets.",
+        ),
+    ] {
+        let client = server.client().await;
+        let set = format!("SET {setting} = '50ms'");
+        client.batch_execute(&set).await.expect(&set);
+        let error = client.simple_query(sleep).await.expect_err(setting);
+        let error = error.as_db_error().expect(setting);
+        assert_eq!(error.code().code(), "57014", "{setting}");
+        assert_eq!(error.detail(), Some(expected), "{setting}");
+        assert_eq!(value(&client, "SELECT 1").await, "1");
+    }
+    for (begin, setting, sqlstate, what) in [
+        ("", "idle_session_timeout", "57P05", "session"),
+        (
+            "BEGIN",
+            "idle_in_transaction_session_timeout",
+            "25P03",
+            "transaction",
+        ),
+    ] {
+        let mut raw = Raw::log_in(&server);
+        raw.query(&format!("SET {setting} = '50ms'; {begin}"));
+        let told = raw.until_closed();
+        assert_eq!(self::sqlstate(&told), sqlstate, "{setting}");
+        let expected = format!(
+            "The {what} waited for its client for more than 50ms, the limit that \"{setting}\" sets."
+        );
+        assert_eq!(detail(&told), expected);
+    }
+    all_given_back(&server, at_rest).await;
+    server.stop();
+}
+
+/// Waiting for a lock is not running.
+#[tokio::test]
+async fn a_wait_does_not_count_as_execution() {
+    let (server, at_rest) = server(&[]).await;
+    let (holder, waiter) = (server.client().await, server.client().await);
+    let observer = server.client().await;
+    holder
+        .batch_execute("BEGIN; LOCK TABLE region")
+        .await
+        .expect("the lock");
+    let set = "SET exec_time_limit = '1s'";
+    waiter.batch_execute(set).await.expect(set);
+    let pid = value(&waiter, "SELECT pg_backend_pid()").await;
+    let waits = tokio::spawn(async move { value(&waiter, "SELECT count(*) FROM region").await });
+    // It goes on waiting for longer than the limit.
+    let for_longer = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE pid = {pid} AND wait_event_type = 'Lock' \
+         AND clock_timestamp() - query_start > interval '1.5 seconds'"
+    );
+    eventually("it has waited for longer than the limit", async || {
+        value(&observer, &for_longer).await == "1"
+    })
+    .await;
+    holder.batch_execute("COMMIT").await.expect("the commit");
+    assert_eq!(waits.await.expect("the waiter"), "5");
+    drop((holder, observer));
+    all_given_back(&server, at_rest).await;
+    server.stop();
+}
