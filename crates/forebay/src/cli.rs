@@ -118,7 +118,17 @@ pub enum BenchCommand {
     Cost(BenchCost),
     /// Measure short queries beside heavy ones that never stop, with and without resource queues
     Overload(BenchOverload),
+    /// Measure what a client waits for when its query is closed, with and without the pool
+    Close(BenchClose),
+    /// Compare two configurations of the server: TPC-H query by query, and short queries
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(BenchCompare),
 }
+
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  forebay bench compare --data tpch-1
+  forebay bench compare --data tpch-1 --base='--batch-size 4096' --new='--batch-size 16384'";
 
 const BENCH_EXAMPLES: &str = "\
 Examples:
@@ -177,6 +187,50 @@ pub struct BenchCost {
     /// How often each query runs; the first run of each is not counted
     #[arg(long, value_name = "N", default_value = "3", value_parser = parse_count)]
     pub iterations: usize,
+}
+
+/// What `forebay bench close` was asked to do.
+#[derive(Debug, Args)]
+pub struct BenchClose {
+    /// How often a query is closed in each way
+    #[arg(long, value_name = "N", default_value = "50", value_parser = parse_count)]
+    pub iterations: usize,
+}
+
+/// What `forebay bench compare` was asked to do.
+#[derive(Debug, Args)]
+pub struct BenchCompare {
+    /// The folder that `forebay tpch generate` has made
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+
+    /// Options of the server that is the base
+    #[arg(
+        long,
+        value_name = "OPTIONS",
+        default_value = "--unregistration-thread-pool-size 0"
+    )]
+    pub base: String,
+
+    /// Options of the server that is compared with it
+    #[arg(long, value_name = "OPTIONS", default_value = "")]
+    pub new: String,
+
+    /// How often each query runs; the first run of each is not counted
+    #[arg(long, value_name = "N", default_value = "5", value_parser = parse_count)]
+    pub iterations: usize,
+
+    /// Connections that ask short queries
+    #[arg(long, value_name = "N", default_value = "32", value_parser = parse_count)]
+    pub connections: usize,
+
+    /// Seconds that each round of short queries takes
+    #[arg(long, value_name = "N", default_value = "3", value_parser = parse_count)]
+    pub seconds: usize,
+
+    /// Rounds of short queries; in each, the servers take turns
+    #[arg(long, value_name = "N", default_value = "5", value_parser = parse_count)]
+    pub rounds: usize,
 }
 
 /// What `forebay bench overload` was asked to do.

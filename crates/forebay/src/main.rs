@@ -43,6 +43,8 @@ fn run_bench(command: &BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Stream(options) => bench::stream(options),
         BenchCommand::Cost(options) => bench::cost(options),
         BenchCommand::Overload(options) => bench::overload(options),
+        BenchCommand::Close(options) => bench::close(options),
+        BenchCommand::Compare(options) => bench::compare(options),
     }
 }
 

@@ -24,6 +24,11 @@ impl MemoryWatch {
     }
 }
 
+/// Resident memory of this process, in bytes.
+pub fn own_resident_bytes() -> anyhow::Result<u64> {
+    status(std::process::id(), "VmRSS:")
+}
+
 /// A line of `/proc/PID/status` that is in kilobytes, in bytes.
 fn status(process: u32, name: &str) -> anyhow::Result<u64> {
     let path = format!("/proc/{process}/status");

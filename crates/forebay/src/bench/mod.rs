@@ -5,6 +5,8 @@
 //! what else the machine does hits all of them alike.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its result")]
 
+mod close;
+mod compare;
 mod cost;
 mod duckdb;
 mod in_process;
@@ -12,9 +14,12 @@ mod latency;
 mod memory;
 mod overload;
 mod server;
+mod statistics;
 mod stream;
 mod tpch;
 
+pub use close::run as close;
+pub use compare::run as compare;
 pub use cost::run as cost;
 pub use latency::run as latency;
 pub use overload::run as overload;

@@ -17,6 +17,11 @@ pub struct ServerUnderTest {
 impl ServerUnderTest {
     /// Starts a server of the tables in `data`, if given.
     pub fn start(data: Option<&Path>) -> anyhow::Result<Self> {
+        Self::start_with(data, &[])
+    }
+
+    /// Starts a server with more options.
+    pub fn start_with(data: Option<&Path>, options: &[&str]) -> anyhow::Result<Self> {
         let port = free_port()?;
         let data_dir = std::env::temp_dir().join(format!("forebay-bench-{port}"));
         let mut command = Command::new(std::env::current_exe()?);
@@ -27,7 +32,7 @@ impl ServerUnderTest {
             .arg("--data-dir")
             .arg(&data_dir)
             .stdout(Stdio::piped());
-        command.args(data);
+        command.args(options).args(data);
         let process = command.spawn().context("cannot start the server")?;
         let mut server = Self {
             process,
