@@ -1,6 +1,9 @@
 //! A query's life: its id, its states and timeline, the registry of everything that is not archived
 //! yet, and the log of what is.
 //!
+//! What outlives the process goes into files: [`AuditLog`], [`ProfileLog`] and [`History`]; a
+//! [`Redactor`] takes out of statements what must not be there.
+//!
 //! What always holds:
 //!
 //! - **Visible in one place.** From [`Registry::register`] until it ages out of the query log, every
@@ -32,22 +35,40 @@
 //! ```
 
 mod archive;
+mod audit;
+mod columns;
+mod disk;
 mod facts;
 mod histogram;
+mod history;
 mod id;
+mod lines;
 mod log;
 mod pool;
 pub mod profile;
+mod profile_log;
 mod query;
+mod record;
+mod redact;
 mod registry;
+mod rotated;
 mod state;
 
 pub use archive::{Archive, KeepNothing};
+pub use audit::{AuditEvent, AuditLog, AuditObject};
+pub use columns::{COLUMNS, Column};
 pub use facts::Facts;
 pub use histogram::{Histogram, HistogramSnapshot};
+pub use history::{
+    Health, History, HistoryFile, HistoryOptions, Opened, Retention, Snapshot, Trouble,
+};
 pub use id::{ParseQueryIdError, QueryId};
 pub use log::QueryLogLimits;
 pub use pool::{PoolSettings, PoolStatus};
+pub use profile_log::{ProfileEntry, ProfileLog, ProfileReader};
 pub use query::{NewQuery, Outcome, Query, SQLSTATE_CANCELLED, TimelineEvent};
+pub use record::QueryRecord;
+pub use redact::{RedactionError, Redactor};
 pub use registry::{Counters, Listing, PushBack, RegisteredQuery, Registry, UnknownQuery};
+pub use rotated::{RotatedFile, Rotation, files_of_log};
 pub use state::QueryState;
