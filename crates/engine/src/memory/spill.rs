@@ -308,3 +308,34 @@ fn reason(error: &io::Error, what: &str, folder: &Path) -> EngineError {
     }
     told
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `/dev/full` takes nothing, as a full disk does.
+    #[test]
+    fn a_full_disk_is_told_and_counts_nothing() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = SpillFolder::open(Some(temporary.path().to_owned())).unwrap();
+        let files = StatementFiles {
+            folder: Arc::new(folder),
+            limit_bytes: None,
+            bytes: AtomicU64::new(0),
+        };
+        let path = temporary.path().join("full");
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let files = Arc::new(files);
+        let file = Spilled::new(Arc::clone(&files), path.clone());
+        let mut writer = file.open_writer().unwrap();
+        let error = writer.write_all(b"rows").unwrap_err();
+        let error = EngineError::from(DataFusionError::IoError(error));
+        assert_eq!(error.sqlstate, "53100");
+        let message = "could not write to temporary file: No space left on device";
+        assert_eq!(error.message, message);
+        assert!(error.hint.unwrap().contains("statement_mem"));
+        drop((file, writer));
+        assert_eq!(files.folder.in_use(), (0, 0));
+        assert!(!path.is_symlink());
+    }
+}

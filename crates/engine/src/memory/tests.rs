@@ -239,6 +239,27 @@ fn little_memory_makes_fewer_partitions_and_smaller_batches() {
     assert_eq!(reserve(32), 4 * MB);
 }
 
+#[tokio::test]
+async fn small_statements_are_not_planned_twice() {
+    let join = "SELECT * FROM a JOIN b ON a.k = b.k WHERE a.k < 100 ORDER BY a.t";
+    let config = SessionConfig::new().with_target_partitions(2);
+    for (text, mb, suitable) in [
+        (join, 1024, true),
+        (join, 4, false),
+        ("SELECT 1", 1, true),
+        (
+            "SELECT a.k, b.k FROM (VALUES (1)) AS a(k) JOIN (VALUES (1)) AS b(k) ON a.k = b.k",
+            1,
+            true,
+        ),
+    ] {
+        let plan = planned_query(text, 1 << 40).await;
+        let estimates = crate::cost::estimate(plan.as_ref(), &Default::default(), 8192);
+        let suits = suits(&plan, &config, &estimates, mb << 20);
+        assert_eq!(suits, suitable, "{text}");
+    }
+}
+
 /// Statements on a server with this much memory for operators.
 struct World {
     memory: ServerMemory,

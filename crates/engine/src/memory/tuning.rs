@@ -23,6 +23,10 @@ const LEAST_BATCH_ROWS: usize = 64;
 /// many.
 const MERGE_PART: usize = 8;
 
+/// A plan whose operators together give less than one part of this many of its memory needs no
+/// care.
+const LITTLE_PART: f64 = 2.0;
+
 /// Into how many partitions plans of `config` are cut whose operators have `limit_bytes`.
 fn partitions(config: &SessionConfig, limit_bytes: u64) -> usize {
     (bytes(limit_bytes) / PARTITION_BYTES).clamp(1, config.target_partitions().max(1))
@@ -79,6 +83,14 @@ pub(crate) fn suits(
     estimates: &[Estimate],
     limit_bytes: u64,
 ) -> bool {
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    let little = limit_bytes as f64 / LITTLE_PART;
+    let handled = estimates
+        .iter()
+        .map(|operator| operator.rows * operator.width);
+    if handled.sum::<f64>() <= little {
+        return true;
+    }
     // Where nothing is cut into more pieces anyway, planning again would change nothing.
     let partitions = partitions(config, limit_bytes);
     (partitions == config.target_partitions() || partitions >= widest(plan))
