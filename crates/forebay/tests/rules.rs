@@ -238,3 +238,23 @@ async fn an_expired_password_opens_nothing() {
     assert_eq!(error.code().map(|c| c.code()), Some("28P01"));
     server.stop();
 }
+
+/// The system's schemas stay, whoever asks, and nothing is put into them.
+#[tokio::test]
+async fn system_schemas_are_not_dropped() {
+    let server = Server::with_tpch(&[]);
+    let admin = server.client().await;
+    for schema in ["pg_catalog", "information_schema", "gp_toolkit", "forebay"] {
+        for sql in ["DROP SCHEMA", "DROP SCHEMA IF EXISTS"] {
+            let sql = format!("{sql} {schema} CASCADE");
+            assert_eq!(code(&admin, &sql).await, "2BP01", "{sql}");
+        }
+        let view = format!("CREATE VIEW {schema}.v AS SELECT 1");
+        assert_eq!(code(&admin, &view).await, "42501", "{view}");
+    }
+    assert_eq!(
+        value(&admin, "SELECT count(*) FROM forebay.waiters").await,
+        "0"
+    );
+    server.stop();
+}

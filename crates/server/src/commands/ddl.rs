@@ -264,7 +264,7 @@ impl Session {
 }
 
 /// Schemas that are the system's.
-const SYSTEM_SCHEMAS: [&str; 2] = ["pg_catalog", "information_schema"];
+const SYSTEM_SCHEMAS: [&str; 4] = ["pg_catalog", "information_schema", "gp_toolkit", "forebay"];
 
 /// Whether a relation's name says that it is in one of the system's schemas.
 fn is_system_schema(name: &[String]) -> bool {
