@@ -91,7 +91,11 @@ fn proofs() -> Result<()> {
     let flags = env::var("RUSTFLAGS").unwrap_or_default() + " --cfg shuttle";
     run(proof("proof-shuttle")
         .args(["--test", "interleavings"])
-        .env("RUSTFLAGS", flags))?;
+        .env("RUSTFLAGS", &flags))?;
+    run(cargo()
+        .env("CARGO_TARGET_DIR", target_dir().join("proof-shuttle"))
+        .env("RUSTFLAGS", &flags)
+        .args("test --locked -p forebay-lifecycle --test interleavings".split(' ')))?;
     searches
 }
 

@@ -53,6 +53,7 @@ mod redact;
 mod registry;
 mod rotated;
 mod state;
+mod sync;
 
 pub use archive::{Archive, KeepNothing};
 pub use audit::{AuditEvent, AuditLog, AuditObject};

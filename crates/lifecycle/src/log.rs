@@ -1,7 +1,7 @@
 //! The query log: the last queries that ended, newest first, in memory, bounded by number and bytes.
 
+use crate::sync::Mutex;
 use crate::{Query, QueryId};
-use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 

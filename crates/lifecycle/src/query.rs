@@ -1,13 +1,13 @@
 //! One query: who asked what, and what became of it.
 
 use crate::profile::{self, FrozenProfile, Operator, PlanProfile, Profile};
+use crate::sync::{AtomicBool, Mutex};
 use crate::{Facts, QueryId, QueryState};
 use chrono::{DateTime, TimeDelta, Utc};
-use parking_lot::Mutex;
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// The SQLSTATE of a query that ended because it was cancelled: PostgreSQL's `query_canceled`.
@@ -113,7 +113,7 @@ pub struct Query {
     finalized: AtomicBool,
     book: Mutex<Book>,
     /// The profile as it stays, from the first look after the end on.
-    frozen: OnceLock<FrozenProfile>,
+    frozen: Mutex<Option<FrozenProfile>>,
 }
 
 /// The part of a query that changes.
@@ -148,7 +148,7 @@ impl Query {
                 facts: Facts::default(),
                 plan: None,
             }),
-            frozen: OnceLock::new(),
+            frozen: Mutex::default(),
         }
     }
 
@@ -278,19 +278,26 @@ impl Query {
     }
 
     /// The profile of a query that has ended, compressed.
-    pub(crate) fn frozen(&self) -> &FrozenProfile {
+    pub(crate) fn frozen(&self) -> FrozenProfile {
         debug_assert!(self.state().is_final(), "{} still changes", self.id);
-        self.frozen.get_or_init(|| {
+        // Whoever comes second waits for the first: there is one profile.
+        let mut kept = self.frozen.lock();
+        let frozen = kept.get_or_insert_with(|| {
             let frozen = FrozenProfile::of(&profile::build(self));
-            // The plan keeps a good deal of memory, and nobody will ask it any more.
+            // Nobody will ask the plan any more.
             self.book.lock().plan = None;
             frozen
-        })
+        });
+        frozen.clone()
     }
 
     /// About how many bytes it keeps in memory: its texts and its profile.
     pub(crate) fn size_bytes(&self) -> usize {
-        let frozen = self.frozen.get().map_or(0, |f| f.as_bytes().len());
+        let frozen = self
+            .frozen
+            .lock()
+            .as_ref()
+            .map_or(0, |f| f.as_bytes().len());
         size_of::<Self>() + self.info.statement.len() + frozen
     }
 

@@ -1,6 +1,7 @@
 //! A profile that does not change any more, in few bytes.
 
 use std::io::{Read, Write};
+use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::read::ZlibDecoder;
@@ -8,10 +9,10 @@ use flate2::write::ZlibEncoder;
 
 use super::Profile;
 
-/// A profile, compressed: JSON in zlib's format.
+/// A profile, compressed: JSON in zlib's format. Clones share the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrozenProfile {
-    compressed: Box<[u8]>,
+    compressed: Arc<[u8]>,
 }
 
 /// The bytes are no profile.
