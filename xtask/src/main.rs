@@ -1,5 +1,6 @@
 //! `cargo xtask`: what is done to the repository by machine. `cargo xtask help` tells what.
 
+mod mutations;
 mod prepare;
 
 use std::env;
@@ -12,6 +13,9 @@ use anyhow::{Context, Result, bail};
 const HELP: &str = "\
 cargo xtask test           prepare the machine, then run every test
 cargo xtask proofs         only the proofs of admission: model, reference, interleavings
+cargo xtask mutations      breaks admission in many ways, and tells which check notices (an hour);
+                           with a word, only those whose name contains it; with a second one, only
+                           the check of that name
 cargo xtask test --quick   the same without Rust's own tests
 cargo xtask ci             format check, clippy, and every test
 
@@ -25,6 +29,9 @@ fn main() -> ExitCode {
         ["test"] => test(true),
         ["test", "--quick"] => test(false),
         ["proofs"] => proofs().map(|()| true),
+        ["mutations"] => mutations::run("", "").map(|()| true),
+        ["mutations", part] => mutations::run(part, "").map(|()| true),
+        ["mutations", part, check] => mutations::run(part, check).map(|()| true),
         ["ci"] => ci(),
         ["help" | "--help" | "-h"] => {
             println!("{HELP}");

@@ -1,6 +1,5 @@
 //! The async front: what the way of a statement calls.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
 
 use crate::guards::{Charge, Locks, OwnerGuard, Slot};
+use crate::map::Map;
 use crate::sync::Mutex;
 use crate::{
     Core, Cost, Demand, Effects, Limits, LockRequest, LockTotals, LockView, Outcome, Owner,
@@ -59,7 +59,7 @@ pub(crate) struct Front(Mutex<State>);
 #[derive(Default)]
 struct State {
     core: Core,
-    waits: HashMap<Ticket, Pending>,
+    waits: Map<Ticket, Pending>,
     last_owner: u64,
     /// Kept for its memory: empty between steps.
     effects: Effects,

@@ -8,13 +8,14 @@
 mod core;
 mod front;
 mod guards;
+mod map;
 mod mode;
 mod sync;
 mod units;
 
 pub use crate::core::{
-    Core, Effect, Effects, Holding, LockTotals, LockView, Outcome, QueueView, Reason, Refusal,
-    Totals, WaiterView,
+    Core, Effect, Effects, Holding, LockTotals, LockView, NAMED_OWNERS, Outcome, Owners, QueueView,
+    Reason, Refusal, Totals, WaiterView,
 };
 pub use front::{Admission, AdmissionError, Held};
 pub use guards::{Charge, Locks, OwnerGuard, Slot};

@@ -74,6 +74,23 @@ impl LockMode {
     }
 }
 
+/// Modes of one relation, each at most once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ModeSet(u8);
+
+impl ModeSet {
+    /// Whether one of them conflicts with `mode`.
+    pub(crate) const fn conflicts(self, mode: LockMode) -> bool {
+        self.0 & mode.conflict_mask() != 0
+    }
+}
+
+impl FromIterator<LockMode> for ModeSet {
+    fn from_iter<T: IntoIterator<Item = LockMode>>(modes: T) -> Self {
+        Self(modes.into_iter().fold(0, |set, mode| set | mode.bit()))
+    }
+}
+
 impl fmt::Display for LockMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

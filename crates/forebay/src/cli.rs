@@ -123,6 +123,8 @@ pub enum BenchCommand {
     /// Compare two configurations of the server: TPC-H query by query, and short queries
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(BenchCompare),
+    /// Measure what resource queues cost: memory of connections that wait, SELECT 1 with and without
+    Admission(BenchAdmission),
 }
 
 const COMPARE_EXAMPLES: &str = "\
@@ -263,6 +265,26 @@ pub struct BenchOverload {
     /// duckdb: the same dashboards and loops in one DuckDB process
     #[arg(long, value_name = "PEER")]
     pub against: Vec<Peer>,
+}
+
+/// What `forebay bench admission` was asked to do.
+#[derive(Debug, Args)]
+pub struct BenchAdmission {
+    /// Connections that wait for one slot
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = parse_count)]
+    pub waiters: usize,
+
+    /// Connections that run SELECT 1
+    #[arg(long, value_name = "N", default_value = "32", value_parser = parse_count)]
+    pub connections: usize,
+
+    /// Seconds that each role of each round takes
+    #[arg(long, value_name = "N", default_value = "2", value_parser = parse_count)]
+    pub seconds: usize,
+
+    /// Rounds; in each, roles with and without a queue take turns
+    #[arg(long, value_name = "N", default_value = "15", value_parser = parse_count)]
+    pub rounds: usize,
 }
 
 /// What `forebay bench stream` was asked to do.

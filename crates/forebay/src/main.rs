@@ -45,6 +45,7 @@ fn run_bench(command: &BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Overload(options) => bench::overload(options),
         BenchCommand::Close(options) => bench::close(options),
         BenchCommand::Compare(options) => bench::compare(options),
+        BenchCommand::Admission(options) => bench::admission(options),
     }
 }
 

@@ -36,6 +36,7 @@ const TERMINATION_PATIENCE: std::time::Duration = std::time::Duration::from_secs
 /// Serves until it is told to stop.
 pub fn run(config: Config) -> anyhow::Result<()> {
     start_logging(&config.log)?;
+    raise_open_files(config.max_connections);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(NETWORK_THREADS)
         .thread_name("network")
@@ -47,6 +48,20 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     // A statement that does not stop in time must not keep the process alive.
     runtime.shutdown_background();
     result
+}
+
+/// Each connection is an open file. The soft limit is often 1024 for the sake of old programs that
+/// use `select`; a server takes what it is allowed.
+fn raise_open_files(max_connections: usize) {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) if files < max_connections as u64 => tracing::warn!(
+            files,
+            max_connections,
+            "the limit of open files is below max_connections; raise it (ulimit -Hn)"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!("cannot raise the limit of open files: {error}"),
+    }
 }
 
 fn start_logging(filter: &str) -> anyhow::Result<()> {

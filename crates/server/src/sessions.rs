@@ -207,6 +207,8 @@ pub(crate) struct Sessions {
     /// How long statements have waited in each queue.
     pub(crate) tally: Arc<Tally>,
     by_pid: DashMap<i32, Arc<SessionHandle>>,
+    /// Their process ids by the names in which they hold.
+    by_owner: DashMap<Owner, i32>,
     last_pid: AtomicI32,
     closed: Notify,
     /// Taken by a session that opens.
@@ -246,6 +248,7 @@ impl Sessions {
             admission,
             tally: Arc::default(),
             by_pid: DashMap::new(),
+            by_owner: DashMap::new(),
             last_pid: AtomicI32::new(0),
             closed: Notify::new(),
             door: Mutex::new(()),
@@ -254,8 +257,8 @@ impl Sessions {
 
     /// The process ids of all sessions.
     fn pids(&self) -> Pids {
-        let sessions = self.by_pid.iter();
-        sessions.map(|s| (s.owner.owner(), s.pid)).collect()
+        let sessions = self.by_owner.iter();
+        sessions.map(|s| (*s.key(), *s.value())).collect()
     }
 
     /// Opens a session if there is room for it.
@@ -304,6 +307,7 @@ impl Sessions {
             requested: Mutex::new(Vec::new()),
         });
         self.by_pid.insert(handle.pid, Arc::clone(&handle));
+        self.by_owner.insert(handle.owner.owner(), handle.pid);
         Ok(handle)
     }
 
@@ -324,14 +328,15 @@ impl Sessions {
     }
 
     pub(crate) fn close(&self, pid: i32) {
-        self.by_pid.remove(&pid);
+        if let Some((_, session)) = self.by_pid.remove(&pid) {
+            self.by_owner.remove(&session.owner.owner());
+        }
         self.closed.notify_waiters();
     }
 
     /// The process id of the session that holds in the name of `owner`.
     pub(crate) fn pid_of(&self, owner: Owner) -> Option<i32> {
-        let mut sessions = self.by_pid.iter();
-        sessions.find_map(|s| (s.owner.owner() == owner).then_some(s.pid))
+        self.by_owner.get(&owner).map(|pid| *pid)
     }
 
     pub(crate) fn count(&self) -> usize {

@@ -147,6 +147,56 @@ fn deadlocks(c: &mut Criterion) {
     });
 }
 
+/// One table that everybody wants for himself: the second half waits for the lock, the first in the
+/// queue.
+fn crowd(waiters: u64) -> Core {
+    let mut core = core(1);
+    let mut effects = Effects::new();
+    for owner in 0..waiters + 2 {
+        core.begin(Owner(owner));
+        let _ = if owner <= waiters / 2 {
+            core.slot(Owner(owner), QUEUE, None, &mut effects)
+        } else {
+            core.lock(Owner(owner), &[exclusive(0)], &mut effects)
+        };
+    }
+    core
+}
+
+fn views(c: &mut Criterion) {
+    for waiters in [1_000, 10_000] {
+        let core = crowd(waiters);
+        c.bench_function(&format!("core: explain all {waiters} waiters"), |b| {
+            b.iter(|| black_box(core.waiters()));
+        });
+        c.bench_function(&format!("core: queues with {waiters} waiters"), |b| {
+            b.iter(|| black_box(core.queues()));
+        });
+        c.bench_function(&format!("core: locks with {waiters} waiters"), |b| {
+            b.iter(|| black_box(core.locks()));
+        });
+        let last = core.wait_of(Owner(waiters + 1)).expect("it waits");
+        c.bench_function(&format!("core: explain the last of {waiters}"), |b| {
+            b.iter(|| black_box(core.explain(last)));
+        });
+    }
+}
+
+/// A wait of one that holds something, which others want, among ten thousand that hold nothing.
+fn deadlock_check_beside_many(c: &mut Criterion) {
+    c.bench_function("core: a wait of a holder among 10,000 waiters", |b| {
+        let mut core = crowd(10_000);
+        let mut effects = Effects::new();
+        let holder = Owner(0);
+        b.iter(|| {
+            let Outcome::Waiting(ticket) = core.lock(holder, &[exclusive(0)], &mut effects) else {
+                panic!("another one has it");
+            };
+            core.cancel(ticket, &mut effects);
+        });
+    });
+}
+
 fn at_once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(done) => done,
@@ -211,6 +261,8 @@ criterion_group!(
     with_waiters,
     with_waiters_for_a_lock,
     deadlocks,
+    deadlock_check_beside_many,
+    views,
     front
 );
 criterion_main!(benches);

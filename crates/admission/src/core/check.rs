@@ -31,7 +31,7 @@ impl Core {
                     let mut against = others.filter(|(_, m)| m.conflict(mode));
                     assert!(against.next().is_none(), "conflicting locks on {id:?}");
                 }
-                granted.plus(modes);
+                granted.add_all(modes);
             }
             assert_eq!(granted, relation.granted, "locks of {id:?}");
         }
@@ -49,10 +49,10 @@ impl Core {
         for (ticket, wait) in &self.waits {
             assert_eq!(self.parties[&wait.owner].wait, Some(*ticket));
             match &wait.want {
-                Want::Slot { queue, .. } => assert!(self.queues[queue].waiters.contains(ticket)),
+                Want::Slot { queue, .. } => assert!(self.queues[queue].waiters.contains(*ticket)),
                 Want::Locks { locks, .. } => {
                     for (relation, _) in locks {
-                        assert!(self.relations[relation].waiters.contains(ticket));
+                        assert!(self.relations[relation].waiters.contains(*ticket));
                     }
                 }
             }
@@ -64,11 +64,11 @@ impl Core {
         let mut usage = Usage::default();
         let (mut overcommitted, mut waiting) = (0, 0);
         for (owner, party) in &self.parties {
-            let Some(hold) = party.holds.get(&id) else {
+            let Some(hold) = party.holds.get(id) else {
                 assert!(!queue.holders.contains(owner));
                 continue;
             };
-            assert_eq!(queue.holders.contains(owner), hold.shares > 0);
+            assert!(queue.holders.contains(owner) && !hold.is_empty());
             usage.slots += hold.usage().slots;
             usage.taken = usage.taken.plus(hold.charged);
             overcommitted += usize::from(hold.overcommitted);
@@ -77,13 +77,14 @@ impl Core {
         assert_eq!(usage, queue.usage, "what is taken of {id:?}");
         assert_eq!(overcommitted, queue.overcommitted);
         assert_eq!(waiting, queue.waiting_holders);
-        for ticket in &queue.waiters {
-            let Want::Slot { demand, .. } = &self.waits[ticket].want else {
+        for ticket in queue.waiters.tickets() {
+            let Want::Slot { demand, .. } = &self.waits[&ticket].want else {
                 panic!("a queue has a wait for locks");
             };
             assert_eq!(demand.is_some(), queue.demanding.contains(ticket));
         }
-        assert!(queue.demanding.is_subset(&queue.waiters));
+        let mut demanding = queue.demanding.tickets();
+        assert!(demanding.all(|ticket| queue.waiters.contains(ticket)));
     }
 
     /// As [`Core::check`], and that nobody waits who could be granted: no wake-up is lost.
@@ -96,7 +97,7 @@ impl Core {
             let grantable = match &wait.want {
                 Want::Slot { queue, demand } => {
                     let nothing = self.need(wait.owner, *queue, *demand).is_nothing();
-                    let head = self.queues[queue].waiters.first() == Some(ticket);
+                    let head = self.queues[queue].waiters.head() == Some(*ticket);
                     (head || nothing) && self.admissible(*ticket)
                 }
                 Want::Locks { locks, .. } => {
@@ -134,24 +135,21 @@ impl Hash for Core {
         for (id, queue) in &self.queues {
             (id, queue.limits, queue.dropped, queue.holds_back).hash(state);
         }
-        for (owner, party) in &self.parties {
+        let parties: BTreeMap<_, _> = self.parties.iter().collect();
+        for (owner, party) in parties {
             owner.hash(state);
-            for (queue, hold) in &party.holds {
-                let waiters = &self.queues[queue].demanding;
-                let older = waiters.range(..=hold.arrival).count();
+            for (queue, hold) in party.holds.iter() {
+                let waiters = &self.queues[&queue].demanding;
+                let older = waiters.before(Ticket(hold.arrival.0 + 1));
                 (queue, hold.shares, hold.overcommitted, hold.charged, older).hash(state);
             }
             for relation in &party.relations {
                 (relation, self.relations[relation].held_by(*owner)).hash(state);
             }
         }
-        let order: BTreeMap<Ticket, usize> = self
-            .waits
-            .keys()
-            .enumerate()
-            .map(|(i, ticket)| (*ticket, i))
-            .collect();
-        for wait in self.waits.values() {
+        let waits: BTreeMap<_, _> = self.waits.iter().collect();
+        let order: BTreeMap<_, usize> = waits.keys().copied().zip(0..).collect();
+        for wait in waits.values() {
             wait.owner.hash(state);
             match &wait.want {
                 Want::Slot { queue, demand } => (queue, demand).hash(state),

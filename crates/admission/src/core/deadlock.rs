@@ -5,11 +5,13 @@
 //! it, then by refusing the request that closed a cycle of locks alone, then by granting an
 //! admission beyond the limit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::hash::Hash;
 
 use super::queue::Usage;
 use super::relation::Modes;
-use super::{Core, Effects, Refusal, Want, Way};
+use super::{Core, Effects, Refusal, Wait, Want, Way};
+use crate::map::{Map, Set};
 use crate::{LockMode, LockRequest, Owner, QueueId, RelationId, Ticket};
 
 /// Which waits may keep others from finishing.
@@ -49,7 +51,7 @@ impl Core {
     ///
     /// Whoever does not wait may finish and give back; who then could be granted may finish, and
     /// so on. The others are left over.
-    fn stuck(&self, among: Among) -> BTreeSet<Owner> {
+    fn stuck(&self, among: Among) -> Set<Owner> {
         let mut reduction = Reduction::new(self, among);
         reduction.run();
         reduction.unfinished
@@ -57,7 +59,7 @@ impl Core {
 
     /// Lets the first lock request that no deadlocked owner's lock stands against pass the waits
     /// that stand before it: they wait for it, so keeping their turn would help nobody.
-    fn let_one_pass(&mut self, stuck: &BTreeSet<Owner>, effects: &mut Effects) -> bool {
+    fn let_one_pass(&mut self, stuck: &Set<Owner>, effects: &mut Effects) -> bool {
         let candidates = self.tickets(stuck).into_iter().filter_map(|ticket| {
             let Want::Locks { locks, passes } = &self.waits[&ticket].want else {
                 return None;
@@ -90,7 +92,7 @@ impl Core {
     }
 
     /// Refuses the newest request of a cycle of locks: the one that closed it.
-    fn break_cycle(&mut self, stuck: &BTreeSet<Owner>, effects: &mut Effects) {
+    fn break_cycle(&mut self, stuck: &Set<Owner>, effects: &mut Effects) {
         let cycle = self.cycle(stuck);
         let newest = cycle
             .iter()
@@ -103,24 +105,25 @@ impl Core {
 
     /// Follows from holder to holder until one comes again. Every deadlocked owner has a
     /// deadlocked holder before it, because none could pass.
-    fn cycle(&self, stuck: &BTreeSet<Owner>) -> Vec<(Owner, RelationId)> {
+    fn cycle(&self, stuck: &Set<Owner>) -> Vec<(Owner, RelationId)> {
         let mut path: Vec<(Owner, RelationId)> = Vec::new();
-        let mut holders = stuck.iter().filter(|o| self.parties[o].holds_anything());
-        let mut owner = *holders.next().expect("somebody holds what others want");
+        let mut steps: Map<Owner, usize> = Map::default();
+        let oldest = self.tickets(stuck).into_iter().next();
+        let mut ticket = oldest.expect("somebody holds what others want");
         loop {
-            if let Some(start) = path.iter().position(|(o, _)| *o == owner) {
+            let Wait { owner, want } = &self.waits[&ticket];
+            if let Some(start) = steps.insert(*owner, path.len()) {
                 return path.split_off(start);
             }
-            let ticket = self.parties[&owner].wait.expect("stuck owners wait");
-            let Want::Locks { locks, .. } = &self.waits[&ticket].want else {
+            let Want::Locks { locks, .. } = want else {
                 unreachable!("among locks only waits for locks are stuck");
             };
             let (relation, holder) = locks
                 .iter()
-                .find_map(|lock| Some((lock.0, self.stuck_holder(owner, lock, stuck)?)))
+                .find_map(|lock| Some((lock.0, self.stuck_holder(*owner, lock, stuck)?)))
                 .expect("a lock is held against it");
-            path.push((owner, relation));
-            owner = holder;
+            path.push((*owner, relation));
+            ticket = self.parties[&holder].wait.expect("stuck owners wait");
         }
     }
 
@@ -129,7 +132,7 @@ impl Core {
         &self,
         owner: Owner,
         (relation, mode): &LockRequest,
-        stuck: &BTreeSet<Owner>,
+        stuck: &Set<Owner>,
     ) -> Option<Owner> {
         let holders = self.relations.get(relation)?.holders.iter();
         let mut against = holders.filter(|(o, modes)| **o != owner && modes.conflict(*mode));
@@ -137,7 +140,7 @@ impl Core {
     }
 
     /// Grants the deadlocked admission with the smallest excess, if one may run now.
-    fn overcommit(&mut self, stuck: &BTreeSet<Owner>, effects: &mut Effects) -> bool {
+    fn overcommit(&mut self, stuck: &Set<Owner>, effects: &mut Effects) -> bool {
         let admissions = self.tickets(stuck).into_iter().filter_map(|ticket| {
             let wait = &self.waits[&ticket];
             let Want::Slot { queue, demand } = wait.want else {
@@ -168,64 +171,74 @@ impl Core {
     /// The waits of those of `owners` that hold something, the oldest first. There always are
     /// some: turns alone make no cycle, for each turn is behind an older one. To help the others
     /// would free nobody, and their wait ends when those have been helped.
-    fn tickets(&self, owners: &BTreeSet<Owner>) -> BTreeSet<Ticket> {
+    fn tickets(&self, owners: &Set<Owner>) -> Vec<Ticket> {
         let parties = owners.iter().map(|owner| &self.parties[owner]);
         let holders = parties.filter(|party| party.holds_anything());
-        holders.filter_map(|party| party.wait).collect()
+        let mut tickets: Vec<Ticket> = holders.filter_map(|party| party.wait).collect();
+        tickets.sort_unstable();
+        tickets
     }
 }
 
-/// The graph while it is being reduced.
+/// The graph while it is being reduced. Only those who wait are in it: whoever does not wait has
+/// finished before it begins.
 struct Reduction<'a> {
     core: &'a Core,
-    unfinished: BTreeSet<Owner>,
+    unfinished: Set<Owner>,
     /// What the unfinished hold.
-    usage: BTreeMap<QueueId, Usage>,
-    granted: BTreeMap<RelationId, Modes>,
+    usage: Map<QueueId, Usage>,
+    granted: Map<RelationId, Modes>,
     /// Where something has come back since it was last looked at.
-    queues: BTreeSet<QueueId>,
-    relations: BTreeSet<RelationId>,
+    queues: Worklist<QueueId>,
+    relations: Worklist<RelationId>,
 }
 
 impl<'a> Reduction<'a> {
     fn new(core: &'a Core, among: Among) -> Self {
         let mut reduction = Reduction {
             core,
-            unfinished: core.parties.keys().copied().collect(),
-            usage: core
-                .queues
-                .iter()
-                .map(|(id, queue)| (*id, queue.usage))
-                .collect(),
-            granted: core
-                .relations
-                .iter()
-                .map(|(id, r)| (*id, r.granted))
-                .collect(),
-            queues: core.queues.keys().copied().collect(),
-            relations: core.relations.keys().copied().collect(),
+            unfinished: Set::default(),
+            usage: Map::default(),
+            granted: Map::default(),
+            queues: Worklist::default(),
+            relations: Worklist::default(),
         };
-        for (owner, party) in &core.parties {
-            let waits = party.wait.map(|ticket| &core.waits[&ticket].want);
-            let stops = match waits {
-                None => false,
-                Some(Want::Locks { .. }) => true,
-                Some(Want::Slot { queue, demand }) => {
-                    among == Among::All && !core.need(*owner, *queue, *demand).is_nothing()
+        for wait in core.waits.values() {
+            match &wait.want {
+                Want::Locks { locks, .. } => {
+                    locks.iter().for_each(|(r, _)| reduction.relations.add(*r));
                 }
-            };
-            if !stops {
-                reduction.finish(*owner);
+                Want::Slot { queue, demand } => {
+                    let need = core.need(wait.owner, *queue, *demand);
+                    if among == Among::Locks || need.is_nothing() {
+                        continue;
+                    }
+                    reduction.queues.add(*queue);
+                }
             }
+            reduction.include(wait.owner);
         }
         reduction
     }
 
+    /// `owner` waits, and keeps what it holds.
+    fn include(&mut self, owner: Owner) {
+        self.unfinished.insert(owner);
+        let party = &self.core.parties[&owner];
+        for (queue, hold) in party.holds.iter() {
+            self.usage.entry(queue).or_default().add(hold.usage());
+        }
+        for relation in &party.relations {
+            let held = self.core.relations[relation].held_by(owner);
+            self.granted.entry(*relation).or_default().add_all(&held);
+        }
+    }
+
     fn run(&mut self) {
         loop {
-            if let Some(queue) = self.queues.pop_first() {
+            if let Some(queue) = self.queues.next() {
                 self.admit(queue);
-            } else if let Some(relation) = self.relations.pop_first() {
+            } else if let Some(relation) = self.relations.next() {
                 self.unlock(relation);
             } else {
                 return;
@@ -235,30 +248,23 @@ impl<'a> Reduction<'a> {
 
     /// `owner` finishes and gives back all that it holds.
     fn finish(&mut self, owner: Owner) {
-        if !self.unfinished.remove(&owner) {
-            return;
-        }
+        self.unfinished.remove(&owner);
         let party = &self.core.parties[&owner];
-        for (queue, hold) in &party.holds {
-            let usage = self.usage.get_mut(queue).expect("held queues exist");
-            usage.slots -= hold.usage().slots;
-            usage.taken = usage.taken.minus(hold.charged);
-            self.queues.insert(*queue);
+        for (queue, hold) in party.holds.iter() {
+            let usage = self.usage.get_mut(&queue).expect("it is included");
+            usage.subtract(hold.usage());
+            self.queues.add(queue);
         }
         for relation in &party.relations {
             let held = self.core.relations[relation].held_by(owner);
-            self.granted
-                .get_mut(relation)
-                .expect("held relations exist")
-                .subtract(&held);
-            self.relations.insert(*relation);
+            let granted = self.granted.get_mut(relation).expect("it is included");
+            granted.subtract(&held);
+            self.relations.add(*relation);
         }
         // Whoever stood behind its wait moves up.
-        if let Some(Want::Locks { locks, .. }) =
-            party.wait.map(|ticket| &self.core.waits[&ticket].want)
-        {
-            self.relations
-                .extend(locks.iter().map(|(relation, _)| *relation));
+        let wait = party.wait.map(|ticket| &self.core.waits[&ticket].want);
+        if let Some(Want::Locks { locks, .. }) = wait {
+            locks.iter().for_each(|(r, _)| self.relations.add(*r));
         }
     }
 
@@ -266,8 +272,8 @@ impl<'a> Reduction<'a> {
     fn admit(&mut self, queue: QueueId) {
         let core = self.core;
         let entry = &core.queues[&queue];
-        for ticket in &entry.waiters {
-            let wait = &core.waits[ticket];
+        for ticket in entry.waiters.tickets() {
+            let wait = &core.waits[&ticket];
             if !self.unfinished.contains(&wait.owner) {
                 continue;
             }
@@ -275,7 +281,8 @@ impl<'a> Reduction<'a> {
                 unreachable!("queues have waits for admission only");
             };
             let need = core.need(wait.owner, queue, demand);
-            if entry.limits.shortage(self.usage[&queue], &need).is_some() {
+            let usage = self.usage.get(&queue).copied().unwrap_or_default();
+            if entry.limits.shortage(usage, &need).is_some() {
                 return;
             }
             self.finish(wait.owner);
@@ -288,10 +295,14 @@ impl<'a> Reduction<'a> {
         let Some(entry) = core.relations.get(&relation) else {
             return;
         };
-        // What the unfinished waits before the current one want of this relation.
+        // What the unfinished waits before the current one want of this relation. Once nothing goes
+        // beside it, nobody behind can finish.
         let mut ahead = Modes::default();
-        for ticket in &entry.waiters {
-            let wait = &core.waits[ticket];
+        for ticket in entry.waiters.tickets() {
+            if core.passing == 0 && ahead.has(LockMode::AccessExclusive) {
+                return;
+            }
+            let wait = &core.waits[&ticket];
             let Want::Locks { locks, passes } = &wait.want else {
                 unreachable!("relations have waits for locks only");
             };
@@ -300,7 +311,7 @@ impl<'a> Reduction<'a> {
             }
             let free = locks.iter().all(|(r, mode)| {
                 let known = (*r == relation && passes.is_empty()).then_some(&ahead);
-                self.could_lock(wait.owner, *ticket, *r, *mode, passes, known)
+                self.could_lock(wait.owner, ticket, *r, *mode, passes, known)
             });
             if free {
                 self.finish(wait.owner);
@@ -321,14 +332,12 @@ impl<'a> Reduction<'a> {
         passes: &BTreeSet<Ticket>,
         ahead: Option<&Modes>,
     ) -> bool {
-        let entry = &self.core.relations[&relation];
-        let own = entry.held_by(owner);
+        let own = self.core.relations[&relation].held_by(owner);
         if own.has(mode) {
             return true;
         }
-        let mut others = self.granted[&relation];
-        others.subtract(&own);
-        if others.conflict(mode) {
+        let granted = self.granted.get(&relation);
+        if granted.is_some_and(|granted| granted.conflict_beside(&own, mode)) {
             return false;
         }
         if let Some(ahead) = ahead {
@@ -337,5 +346,34 @@ impl<'a> Reduction<'a> {
         let mut before = self.core.conflicting_waiters(relation, mode, ticket);
         !before
             .any(|t| self.unfinished.contains(&self.core.waits[&t].owner) && !passes.contains(&t))
+    }
+}
+
+/// What has to be looked at, each thing once until it is.
+struct Worklist<T> {
+    waiting: Vec<T>,
+    listed: Set<T>,
+}
+
+impl<T> Default for Worklist<T> {
+    fn default() -> Self {
+        Self {
+            waiting: Vec::new(),
+            listed: Set::default(),
+        }
+    }
+}
+
+impl<T: Copy + Eq + Hash> Worklist<T> {
+    fn add(&mut self, thing: T) {
+        if self.listed.insert(thing) {
+            self.waiting.push(thing);
+        }
+    }
+
+    fn next(&mut self) -> Option<T> {
+        let thing = self.waiting.pop()?;
+        self.listed.remove(&thing);
+        Some(thing)
     }
 }

@@ -17,7 +17,7 @@ impl Core {
     /// Rule 5: only the head is ever granted, as long as it fits.
     pub(super) fn admit_heads(&mut self, queue: QueueId, effects: &mut Effects) {
         while let Some(entry) = self.queues.get(&queue)
-            && let Some(head) = entry.waiters.first().copied()
+            && let Some(head) = entry.waiters.head()
             && self.admissible(head)
         {
             self.grant(head, Way::InTurn, effects);
@@ -44,10 +44,9 @@ impl Core {
 
     /// `owner` has begun to wait: where slots are overcommitted, another holder may go on now.
     pub(super) fn make_room_beside(&mut self, owner: Owner, effects: &mut Effects) {
-        let held = self.parties[&owner].holds.iter();
-        let queues: Vec<QueueId> = held
-            .filter(|(queue, hold)| hold.shares > 0 && self.queues[queue].overcommitted > 0)
-            .map(|(queue, _)| *queue)
+        let slots = self.parties[&owner].slots();
+        let queues: Vec<QueueId> = slots
+            .filter(|queue| self.queues[queue].overcommitted > 0)
             .collect();
         for queue in queues {
             self.resume_holders(queue, effects);
@@ -67,7 +66,7 @@ impl Core {
         let mut ahead = Modes::default();
         let mut next = Ticket(0);
         while let Some(entry) = self.relations.get(&relation)
-            && let Some(ticket) = entry.waiters.range(next..).next().copied()
+            && let Some(ticket) = entry.waiters.from(next)
             && (self.passing > 0 || !ahead.has(LockMode::AccessExclusive))
         {
             next = Ticket(ticket.0 + 1);
@@ -110,7 +109,7 @@ impl Core {
         };
         let grantable = match &wait.want {
             Want::Slot { queue, demand } => {
-                let turn = self.queues[queue].waiters.first() == Some(&ticket)
+                let turn = self.queues[queue].waiters.head() == Some(ticket)
                     || self.need(wait.owner, *queue, *demand).is_nothing();
                 turn && self.admissible(ticket)
             }
@@ -146,9 +145,8 @@ impl Core {
 
     /// Rule 6: whether `owner` may go on, as far as overcommitted slots of its queues allow.
     pub(super) fn may_resume(&self, owner: Owner) -> bool {
-        let party = &self.parties[&owner];
-        let mut slots = party.holds.iter().filter(|(_, hold)| hold.shares > 0);
-        slots.all(|(queue, _)| self.queues[queue].may_resume_holder())
+        let mut slots = self.parties[&owner].slots();
+        slots.all(|queue| self.queues[&queue].may_resume_holder())
     }
 
     pub(super) fn grant(&mut self, ticket: Ticket, way: Way, effects: &mut Effects) {
@@ -183,8 +181,7 @@ impl Core {
         if new_slot && limit.is_some_and(|limit| entry.usage.slots > limit as usize) {
             entry.overcommitted += 1;
             entry.holds_back = true;
-            let party = self.parties.get_mut(&owner).expect("granted to it");
-            party.holds.get_mut(&queue).expect("granted").overcommitted = true;
+            self.hold_mut(owner, queue).overcommitted = true;
         }
     }
 
@@ -212,7 +209,7 @@ impl Core {
     /// Refuses the waiters of a queue whose cost a lowered limit forbids for ever.
     pub(super) fn refuse_forbidden(&mut self, queue: QueueId, effects: &mut Effects) {
         let entry = &self.queues[&queue];
-        let (limits, waiters) = (entry.limits, entry.waiters.clone());
+        let (limits, waiters): (_, Vec<Ticket>) = (entry.limits, entry.waiters.tickets().collect());
         for ticket in waiters {
             let Some(Want::Slot {
                 demand: Some(Demand { cost, .. }),

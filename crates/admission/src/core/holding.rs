@@ -11,13 +11,8 @@ impl Core {
         demand: Option<Demand>,
         arrival: Ticket,
     ) {
-        let hold = self
-            .parties
-            .get_mut(&owner)
-            .expect("begun")
-            .holds
-            .entry(queue)
-            .or_default();
+        let party = self.parties.get_mut(&owner).expect("begun");
+        let hold = party.holds.get_or_default(queue);
         hold.shares += 1;
         hold.arrival = arrival;
         let first = hold.shares == 1;
@@ -34,14 +29,19 @@ impl Core {
         self.check();
     }
 
+    pub(super) fn hold(&self, owner: Owner, queue: QueueId) -> &Hold {
+        let hold = self.parties[&owner].holds.get(queue);
+        hold.expect("a holder")
+    }
+
+    pub(super) fn hold_mut(&mut self, owner: Owner, queue: QueueId) -> &mut Hold {
+        let party = self.parties.get_mut(&owner).expect("begun");
+        party.holds.get_mut(queue).expect("a holder")
+    }
+
     pub(super) fn take_charge(&mut self, owner: Owner, queue: QueueId, demand: Demand) {
-        let hold = self
-            .parties
-            .get_mut(&owner)
-            .expect("begun")
-            .holds
-            .entry(queue)
-            .or_default();
+        let party = self.parties.get_mut(&owner).expect("begun");
+        let hold = party.holds.get_or_default(queue);
         hold.charged = hold.charged.plus(demand);
         let usage = &mut self.queue_mut(queue).usage;
         usage.taken = usage.taken.plus(demand);
@@ -61,14 +61,11 @@ impl Core {
     }
 
     pub(super) fn drop_share(&mut self, owner: Owner, queue: QueueId) {
-        let waits = self.parties[&owner].wait.is_some();
+        let party = self.parties.get_mut(&owner).expect("begun");
+        let waits = party.wait.is_some();
         // Its wait for a charge becomes one for a slot, too.
         self.suspicious |= waits;
-        let Some(hold) = self
-            .parties
-            .get_mut(&owner)
-            .and_then(|p| p.holds.get_mut(&queue))
-        else {
+        let Some(hold) = party.holds.get_mut(queue) else {
             debug_assert!(false, "{owner:?} gives back a slot that it has not");
             return;
         };
@@ -80,7 +77,6 @@ impl Core {
         let overcommitted = std::mem::take(&mut hold.overcommitted);
         let entry = self.queue_mut(queue);
         entry.usage.slots -= 1;
-        entry.holders.remove(&owner);
         entry.waiting_holders -= usize::from(waits);
         entry.overcommitted -= usize::from(overcommitted);
         self.forget_overcommits(queue);
@@ -97,7 +93,7 @@ impl Core {
         entry.overcommitted = 0;
         for owner in &entry.holders {
             let party = self.parties.get_mut(owner).expect("begun");
-            party.holds.get_mut(&queue).expect("a holder").overcommitted = false;
+            party.holds.get_mut(queue).expect("a holder").overcommitted = false;
         }
     }
 
@@ -106,11 +102,8 @@ impl Core {
             // With its slot gone before, nothing may be left that says that it was there.
             return;
         }
-        let Some(hold) = self
-            .parties
-            .get_mut(&owner)
-            .and_then(|p| p.holds.get_mut(&queue))
-        else {
+        let party = self.parties.get_mut(&owner).expect("begun");
+        let Some(hold) = party.holds.get_mut(queue) else {
             debug_assert!(false, "{owner:?} gives back a charge that it has not");
             return;
         };
@@ -135,8 +128,9 @@ impl Core {
 
     pub(super) fn forget_empty_hold(&mut self, owner: Owner, queue: QueueId) {
         let party = self.parties.get_mut(&owner).expect("begun");
-        if party.holds.get(&queue).is_some_and(Hold::is_empty) {
-            party.holds.remove(&queue);
+        if party.holds.get(queue).is_some_and(Hold::is_empty) {
+            party.holds.remove(queue);
+            self.queue_mut(queue).holders.remove(&owner);
         }
         self.forget_unused_queue(queue);
     }

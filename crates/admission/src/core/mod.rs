@@ -5,24 +5,30 @@
 //! are those of the README beside this crate.
 
 mod check;
+mod crowd;
 mod deadlock;
 mod explain;
+mod few;
 mod granting;
 mod holding;
+mod line;
 mod queue;
 mod relation;
 #[cfg(test)]
 mod tests;
+mod views;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::map::Map;
 use crate::{Cost, Demand, Limits, LockMode, LockRequest, Owner, QueueId, RelationId, Ticket};
 
-pub use explain::{Holding, LockView, QueueView, Reason, WaiterView};
+use few::Few;
 pub use queue::Totals;
 use queue::{Need, Queue, Usage};
 use relation::Relation;
+pub use views::{Holding, LockView, NAMED_OWNERS, Owners, QueueView, Reason, WaiterView};
 
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -92,7 +98,7 @@ pub enum Refusal {
 #[derive(Debug, Clone, Default)]
 struct Party {
     /// Slots and charges by queue. Nearly always one queue.
-    holds: BTreeMap<QueueId, Hold>,
+    holds: Few<QueueId, Hold>,
     relations: BTreeSet<RelationId>,
     wait: Option<Ticket>,
 }
@@ -129,7 +135,13 @@ impl Party {
     }
 
     fn has_slot(&self, queue: QueueId) -> bool {
-        self.holds.get(&queue).is_some_and(|hold| hold.shares > 0)
+        self.holds.get(queue).is_some_and(|hold| hold.shares > 0)
+    }
+
+    /// The queues of which it has a slot.
+    fn slots(&self) -> impl Iterator<Item = QueueId> {
+        let slots = self.holds.iter().filter(|(_, hold)| hold.shares > 0);
+        slots.map(|(queue, _)| queue)
     }
 }
 
@@ -148,6 +160,11 @@ impl Wait {
         };
         let here = locks.iter().filter(move |(r, _)| *r == relation);
         here.map(|(_, mode)| *mode)
+    }
+
+    /// Whether it need not wait for `other`, which came before it.
+    fn passes(&self, other: Ticket) -> bool {
+        matches!(&self.want, Want::Locks { passes, .. } if passes.contains(&other))
     }
 
     /// Whether it need not wait for everyone before it.
@@ -195,9 +212,9 @@ pub struct LockTotals {
 #[derive(Debug, Clone)]
 pub struct Core {
     queues: BTreeMap<QueueId, Queue>,
-    parties: BTreeMap<Owner, Party>,
-    relations: BTreeMap<RelationId, Relation>,
-    waits: BTreeMap<Ticket, Wait>,
+    parties: Map<Owner, Party>,
+    relations: Map<RelationId, Relation>,
+    waits: Map<Ticket, Wait>,
     last_ticket: u64,
     /// Waits that pass others.
     passing: usize,
@@ -212,9 +229,9 @@ impl Default for Core {
     fn default() -> Self {
         Self {
             queues: BTreeMap::new(),
-            parties: BTreeMap::new(),
-            relations: BTreeMap::new(),
-            waits: BTreeMap::new(),
+            parties: Map::default(),
+            relations: Map::default(),
+            waits: Map::default(),
             last_ticket: 0,
             passing: 0,
             locking: LockTotals::default(),
@@ -260,7 +277,7 @@ impl Core {
         };
         entry.dropped = true;
         // All of them, before anything is granted to one that is next only because of it.
-        for ticket in entry.waiters.clone() {
+        for ticket in entry.waiters.tickets().collect::<Vec<_>>() {
             self.end_wait(ticket, Refusal::NoQueue, effects);
         }
         self.touch_queue(queue, effects);
@@ -368,7 +385,7 @@ impl Core {
             };
             let entry = &self.queues[&queue];
             // Rule 5: a statement that shares its transaction's slot may be younger than a wait.
-            let arrival = self.parties[&owner].holds[&queue].arrival;
+            let arrival = self.hold(owner, queue).arrival;
             if entry.is_awaited_since(arrival)
                 || entry.limits.shortage(entry.usage, &need).is_some()
             {

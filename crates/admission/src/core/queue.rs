@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::line::Line;
 use crate::{Cost, Demand, Limits, Owner, Ticket};
 
 /// What happened in a queue since it was made.
@@ -27,18 +28,18 @@ pub struct Totals {
 pub(crate) struct Queue {
     pub(crate) limits: Limits,
     pub(crate) usage: Usage,
-    /// Who holds a slot.
+    /// Who holds a slot, or a charge that has outlived it.
     pub(crate) holders: BTreeSet<Owner>,
-    /// How many of the holders wait for something.
+    /// How many of those with a slot wait for something.
     pub(crate) waiting_holders: usize,
     /// Slots that were granted beyond the limit and are not back yet.
     pub(crate) overcommitted: usize,
     /// There were such slots when its waiting holders were last looked at.
     pub(crate) holds_back: bool,
     /// First come, first served.
-    pub(crate) waiters: BTreeSet<Ticket>,
+    pub(crate) waiters: Line<()>,
     /// Those of them whose demand is known.
-    pub(crate) demanding: BTreeSet<Ticket>,
+    pub(crate) demanding: Line<()>,
     pub(crate) totals: Totals,
     /// Goes away when it is empty.
     pub(crate) dropped: bool,
@@ -49,6 +50,18 @@ pub(crate) struct Queue {
 pub(crate) struct Usage {
     pub(crate) slots: usize,
     pub(crate) taken: Demand,
+}
+
+impl Usage {
+    pub(crate) fn add(&mut self, other: Usage) {
+        self.slots += other.slots;
+        self.taken = self.taken.plus(other.taken);
+    }
+
+    pub(crate) fn subtract(&mut self, other: Usage) {
+        self.slots -= other.slots;
+        self.taken = self.taken.minus(other.taken);
+    }
 }
 
 /// What a request would take of a queue, and what its owner has of it already.
@@ -83,17 +96,13 @@ impl Queue {
 
     /// Holders of slots that do not wait: those that run, or whose client may go on at any moment.
     pub(crate) fn active(&self) -> usize {
-        self.holders.len() - self.waiting_holders
+        self.usage.slots - self.waiting_holders
     }
 
     /// Whether somebody who came no later than `arrival` waits for cost or memory.
     pub(crate) fn is_awaited_since(&self, arrival: Ticket) -> bool {
         let limited = self.limits.max_cost.is_some() || self.limits.memory_limit_bytes.is_some();
-        limited
-            && self
-                .demanding
-                .first()
-                .is_some_and(|first| *first <= arrival)
+        limited && self.demanding.head().is_some_and(|first| first <= arrival)
     }
 
     /// Rule 6: an overcommitted slot must not make more statements run than there are slots. So

@@ -1,8 +1,10 @@
 //! The locks of one relation: who holds which modes, who waits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::{LockMode, Owner, Ticket};
+use super::line::Line;
+use crate::mode::ModeSet;
+use crate::{LockMode, Owner};
 
 /// How often each mode is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -28,7 +30,7 @@ impl Modes {
     }
 
     /// Whether a mode held by others than the one who holds `own` conflicts with `mode`.
-    fn conflict_beside(&self, own: &Modes, mode: LockMode) -> bool {
+    pub(crate) fn conflict_beside(&self, own: &Modes, mode: LockMode) -> bool {
         LockMode::ALL
             .into_iter()
             .any(|m| m.conflicts(mode) && self.0[m as usize] > own.0[m as usize])
@@ -39,7 +41,7 @@ impl Modes {
         self.conflict_beside(&Modes::default(), mode)
     }
 
-    pub(crate) fn plus(&mut self, other: &Modes) {
+    pub(crate) fn add_all(&mut self, other: &Modes) {
         for (count, added) in self.0.iter_mut().zip(other.0) {
             *count += added;
         }
@@ -62,8 +64,8 @@ pub(crate) struct Relation {
     pub(crate) holders: BTreeMap<Owner, Modes>,
     /// The sum over the holders.
     pub(crate) granted: Modes,
-    /// First come, first served among those that conflict.
-    pub(crate) waiters: BTreeSet<Ticket>,
+    /// First come, first served among those that conflict; each with what it wants here.
+    pub(crate) waiters: Line<ModeSet>,
 }
 
 impl Relation {

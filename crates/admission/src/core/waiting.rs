@@ -15,13 +15,14 @@ impl Core {
     pub(super) fn enqueue(&mut self, owner: Owner, want: Want) -> Outcome {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
-        match &want {
+        let wait = Wait { owner, want };
+        match &wait.want {
             Want::Slot { queue, demand } => {
                 let known = demand.is_some();
                 let queue = self.queue_mut(*queue);
-                queue.waiters.insert(ticket);
+                queue.waiters.join(ticket, ());
                 if known {
-                    queue.demanding.insert(ticket);
+                    queue.demanding.join(ticket, ());
                 }
                 queue.totals.waited += 1;
             }
@@ -29,11 +30,13 @@ impl Core {
                 self.locking.waited += 1;
                 for (relation, _) in locks {
                     let entry = self.relations.entry(*relation).or_default();
-                    entry.waiters.insert(ticket);
+                    entry
+                        .waiters
+                        .join(ticket, wait.modes_on(*relation).collect());
                 }
             }
         }
-        self.waits.insert(ticket, Wait { owner, want });
+        self.waits.insert(ticket, wait);
         self.set_waiting(owner, Some(ticket));
         // Rule 6: nobody can wait for an owner that holds nothing, so its wait closes no cycle.
         self.suspicious |= self.parties[&owner].holds_anything();
@@ -46,13 +49,13 @@ impl Core {
         match &wait.want {
             Want::Slot { queue, .. } => {
                 let queue = self.queue_mut(*queue);
-                queue.waiters.remove(&ticket);
-                queue.demanding.remove(&ticket);
+                queue.waiters.leave(ticket);
+                queue.demanding.leave(ticket);
             }
             Want::Locks { locks, .. } => {
                 for (relation, _) in locks {
                     if let Some(relation) = self.relations.get_mut(relation) {
-                        relation.waiters.remove(&ticket);
+                        relation.waiters.leave(ticket);
                     }
                 }
             }
@@ -69,13 +72,11 @@ impl Core {
     pub(super) fn set_waiting(&mut self, owner: Owner, wait: Option<Ticket>) {
         let party = self.parties.get_mut(&owner).expect("begun");
         party.wait = wait;
-        for (queue, hold) in &party.holds {
-            if hold.shares > 0 {
-                let queue = self.queues.get_mut(queue).expect("held queues exist");
-                match wait {
-                    Some(_) => queue.waiting_holders += 1,
-                    None => queue.waiting_holders -= 1,
-                }
+        for queue in party.slots() {
+            let queue = self.queues.get_mut(&queue).expect("held queues exist");
+            match wait {
+                Some(_) => queue.waiting_holders += 1,
+                None => queue.waiting_holders -= 1,
             }
         }
     }
@@ -97,7 +98,7 @@ impl Core {
 
     /// What a request would take, beside what its owner has.
     pub(super) fn need(&self, owner: Owner, queue: QueueId, demand: Option<Demand>) -> Need {
-        let hold = self.parties[&owner].holds.get(&queue);
+        let hold = self.parties[&owner].holds.get(queue);
         Need {
             slot: hold.is_none_or(|hold| hold.shares == 0),
             demand,
@@ -113,6 +114,7 @@ impl Core {
         locks: &[LockRequest],
         ticket: Option<Ticket>,
     ) -> Result<(), RelationId> {
+        let passes = |other| ticket.is_some_and(|ticket| self.waits[&ticket].passes(other));
         for (relation, mode) in locks {
             let Some(entry) = self.relations.get(relation) else {
                 continue;
@@ -125,21 +127,12 @@ impl Core {
                 return Err(*relation);
             }
             let before = ticket.unwrap_or(Ticket(u64::MAX));
-            if self
-                .conflicting_waiters(*relation, *mode, before)
-                .any(|t| !self.passes(ticket, t))
-            {
+            let mut earlier = self.conflicting_waiters(*relation, *mode, before);
+            if earlier.any(|other| !passes(other)) {
                 return Err(*relation);
             }
         }
         Ok(())
-    }
-
-    pub(super) fn passes(&self, ticket: Option<Ticket>, other: Ticket) -> bool {
-        match ticket.map(|t| &self.waits[&t].want) {
-            Some(Want::Locks { passes, .. }) => passes.contains(&other),
-            _ => false,
-        }
     }
 
     /// Rule 3: waits for `relation` that came before `before` and conflict with `mode`.
@@ -150,14 +143,10 @@ impl Core {
         before: Ticket,
     ) -> impl Iterator<Item = Ticket> + '_ {
         let waiters = self.relations.get(&relation).map(|entry| &entry.waiters);
-        let earlier = waiters.into_iter().flat_map(move |w| w.range(..before));
-        earlier
-            .copied()
-            .filter(move |ticket| match &self.waits[ticket].want {
-                Want::Locks { locks, .. } => locks
-                    .iter()
-                    .any(|(r, m)| *r == relation && m.conflicts(mode)),
-                Want::Slot { .. } => false,
-            })
+        let earlier = waiters
+            .into_iter()
+            .flat_map(move |line| line.iter().take_while(move |(ticket, _)| *ticket < before));
+        let conflicting = earlier.filter(move |(_, modes)| modes.conflicts(mode));
+        conflicting.map(|(ticket, _)| ticket)
     }
 }

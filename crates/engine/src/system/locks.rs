@@ -53,9 +53,9 @@ pub struct WaiterRow {
     pub explanation: String,
     /// Its place; 1 is the next.
     pub place: usize,
-    /// Process ids of those who wait before it.
+    /// Process ids of the first of those who wait before it; `place` counts them all.
     pub ahead: Vec<i32>,
-    /// Process ids of those who have what it needs.
+    /// Process ids of the first of those who have what it needs.
     pub holders: Vec<i32>,
     /// Since when.
     pub since: DateTime<Utc>,

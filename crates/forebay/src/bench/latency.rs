@@ -15,7 +15,7 @@ const FORMS: [&str; 3] = ["repeated", "new", "prepared"];
 
 /// The text of a simple query: always the same, or one that was never sent before.
 #[derive(Clone, Copy)]
-enum Text {
+pub(super) enum Text {
     Repeated,
     New,
 }
@@ -88,7 +88,8 @@ async fn measure(url: &str, options: &BenchLatency, measured: &mut Measured) -> 
     Ok(())
 }
 
-async fn throughput(
+/// Statements a second over many connections at once.
+pub(super) async fn throughput(
     url: &str,
     text: Text,
     connections: usize,

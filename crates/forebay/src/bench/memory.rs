@@ -13,7 +13,7 @@ impl MemoryWatch {
     pub fn start(process: u32) -> anyhow::Result<Self> {
         let path = format!("/proc/{process}/clear_refs");
         std::fs::write(&path, "5").with_context(|| format!("cannot write {path}"))?;
-        let before = status(process, "VmRSS:")?;
+        let before = resident(process)?;
         Ok(Self { process, before })
     }
 
@@ -27,6 +27,11 @@ impl MemoryWatch {
 /// Resident memory of this process, in bytes.
 pub fn own_resident_bytes() -> anyhow::Result<u64> {
     status(std::process::id(), "VmRSS:")
+}
+
+/// The resident memory of a process now, in bytes.
+pub fn resident(process: u32) -> anyhow::Result<u64> {
+    status(process, "VmRSS:")
 }
 
 /// A line of `/proc/PID/status` that is in kilobytes, in bytes.

@@ -5,6 +5,7 @@
 //! what else the machine does hits all of them alike.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its result")]
 
+mod admission;
 mod close;
 mod compare;
 mod cost;
@@ -18,6 +19,7 @@ mod statistics;
 mod stream;
 mod tpch;
 
+pub use admission::run as admission;
 pub use close::run as close;
 pub use compare::run as compare;
 pub use cost::run as cost;

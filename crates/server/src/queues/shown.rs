@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 use forebay_admission::{
-    Admission, LockView, Owner, QueueId, QueueView, Reason, RelationId, WaiterView,
+    Admission, LockView, NAMED_OWNERS, Owner, Owners, QueueId, QueueView, Reason, RelationId,
+    WaiterView,
 };
 use forebay_engine::{LockRow, LockTarget, QueueStatus, QueueTotals, SessionFacts, WaiterRow};
 
@@ -90,7 +91,7 @@ pub(crate) fn waiters(admission: &Admission, pids: &Pids, asker: &SessionFacts) 
     let process = |owner: Owner| pids.get(&owner).copied();
     let row = |(waiter, since): (WaiterView, SystemTime)| {
         let place = Place::of(&waiter, &queues);
-        let pids_of = |owners: &[Owner]| owners.iter().copied().filter_map(process).collect();
+        let pids_of = |owners: &Owners| owners.named.iter().copied().filter_map(process).collect();
         Some(WaiterRow {
             pid: process(waiter.owner)?,
             target: place.target,
@@ -114,8 +115,8 @@ fn relation_name(asker: &SessionFacts, relation: RelationId) -> String {
 /// Where a wait stands.
 struct Place {
     target: LockTarget,
-    ahead: Vec<Owner>,
-    holders: Vec<Owner>,
+    ahead: Owners,
+    holders: Owners,
 }
 
 impl Place {
@@ -142,19 +143,25 @@ impl Place {
             | Reason::HeldBack { queue, holders } => (queue, holders.clone()),
         };
         let waiting = queues.get(queue).map_or(&[][..], |queue| &queue.waiters);
-        let ahead = waiting.iter().filter(|other| other.ticket < waiter.ticket);
+        let ahead = waiting
+            .iter()
+            .take_while(|other| other.ticket < waiter.ticket);
         Self {
             target: LockTarget::Queue(queue.0),
-            ahead: ahead.map(|other| other.owner).collect(),
+            ahead: ahead.take(NAMED_OWNERS).map(|other| other.owner).collect(),
             holders,
         }
     }
 }
 
-fn holders_of(queue: Option<&QueueView>, but: Owner) -> Vec<Owner> {
+/// The first of those who hold something of a queue.
+fn holders_of(queue: Option<&QueueView>, but: Owner) -> Owners {
     let holdings = queue.map_or(&[][..], |queue| &queue.holdings);
     let owners = holdings.iter().map(|holding| holding.owner);
-    owners.filter(|owner| *owner != but).collect()
+    owners
+        .filter(|owner| *owner != but)
+        .take(NAMED_OWNERS)
+        .collect()
 }
 
 /// A reason in a word.

@@ -1,6 +1,6 @@
 //! A wait in a sentence, for notices, errors and views.
 
-use forebay_admission::{Owner, Reason, RelationId, WaiterView};
+use forebay_admission::{Owner, Owners, Reason, RelationId, WaiterView};
 
 /// Place and reason of a wait. `named` is how a message names a relation, `process` who an owner
 /// is, if it is still there.
@@ -9,9 +9,9 @@ pub(crate) fn explanation(
     named: impl Fn(RelationId) -> String,
     process: impl Fn(Owner) -> Option<i32>,
 ) -> String {
-    let holders = |owners: &[Owner]| processes(owners, &process);
+    let holders = |owners: &Owners| processes(owners, &process);
     let why = match &view.reason {
-        Reason::Turn { head, .. } => format!("{} is next", holders(&[*head])),
+        Reason::Turn { head, .. } => format!("{} is next", holders(&Owners::from_iter([*head]))),
         Reason::Slots {
             limit, holders: of, ..
         } => format!("all {limit} slots are taken by {}", holders(of)),
@@ -54,7 +54,8 @@ pub(crate) fn explanation(
             holders: of,
             ahead,
         } => {
-            let before: Vec<Owner> = of.iter().chain(ahead).copied().collect();
+            let mut before = Owners::from_iter(of.named.iter().chain(&ahead.named).copied());
+            before.others += of.others + ahead.others;
             format!(
                 "{mode} on relation {} is kept from it by {}",
                 named(*relation),
@@ -65,15 +66,18 @@ pub(crate) fn explanation(
     format!("place {}; {why}", view.place)
 }
 
-fn processes(owners: &[Owner], process: impl Fn(Owner) -> Option<i32>) -> String {
+fn processes(owners: &Owners, process: impl Fn(Owner) -> Option<i32>) -> String {
     let name = |owner: &Owner| {
         let pid = process(*owner);
         pid.map_or_else(|| "that has ended".to_owned(), |pid| pid.to_string())
     };
-    let names: Vec<String> = owners.iter().map(name).collect();
+    let names: Vec<String> = owners.named.iter().map(name).collect();
     match names.as_slice() {
         [] => "nobody".to_owned(),
         [one] => format!("process {one}"),
+        many if owners.others > 0 => {
+            format!("processes {} and {} others", many.join(", "), owners.others)
+        }
         many => format!("processes {}", many.join(", ")),
     }
 }

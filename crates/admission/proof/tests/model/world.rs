@@ -508,7 +508,7 @@ impl World {
                 | Reason::Idle { queue, holders, .. }
                 | Reason::Memory { queue, holders, .. }
                 | Reason::HeldBack { queue, holders } => {
-                    !holders.is_empty() && holders.iter().all(|o| holds(*queue, o))
+                    !holders.is_empty() && holders.named.iter().all(|o| holds(*queue, o))
                 }
                 Reason::Lock {
                     relation,
@@ -523,10 +523,14 @@ impl World {
                         })
                     };
                     !(holders.is_empty() && ahead.is_empty())
-                        && holders.iter().all(|o| granted(o, true))
-                        && ahead.iter().all(|o| granted(o, false))
+                        && holders.named.iter().all(|o| granted(o, true))
+                        && ahead.named.iter().all(|o| granted(o, false))
                 }
             };
+            let alone = s.core.explain(waiter.ticket);
+            if alone.as_ref() != Some(&waiter) {
+                return Some(format!("{waiter:?} among all, {alone:?} alone"));
+            }
             (!named || waiter.place == 0).then(|| format!("nobody is named by {waiter:?}"))
         })
     }

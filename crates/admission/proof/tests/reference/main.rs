@@ -379,6 +379,10 @@ impl Pair {
         let order: Vec<_> = self.core.waiters().iter().map(|w| w.ticket).collect();
         let expected: Vec<_> = self.model.waits.iter().map(|w| w.ticket).collect();
         assert_eq!(order, expected);
+        // Everybody is explained in another way than one alone.
+        for waiter in self.core.waiters() {
+            assert_eq!(self.core.explain(waiter.ticket), Some(waiter));
+        }
         let totals = self.core.lock_totals();
         assert_eq!(totals.deadlocks, self.model.deadlocks);
         assert_eq!(totals.passed, self.model.lock_passes);

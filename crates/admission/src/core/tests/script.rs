@@ -282,7 +282,7 @@ impl Script {
         let reason = match &view.reason {
             Reason::Turn { head, .. } => format!("behind {}", name(*head)),
             Reason::Slots { limit, holders, .. } => {
-                format!("{limit} slots of {}", names(holders))
+                format!("{limit} slots of {}", names(&holders.named))
             }
             Reason::Cost {
                 needed,
@@ -290,7 +290,10 @@ impl Script {
                 holders,
                 ..
             } => {
-                format!("cost {needed}, left {available} by {}", names(holders))
+                format!(
+                    "cost {needed}, left {available} by {}",
+                    names(&holders.named)
+                )
             }
             Reason::Idle {
                 needed,
@@ -300,7 +303,7 @@ impl Script {
             } => {
                 format!(
                     "cost {needed} above {limit}, not alone but with {}",
-                    names(holders)
+                    names(&holders.named)
                 )
             }
             Reason::Memory {
@@ -311,17 +314,17 @@ impl Script {
             } => {
                 format!(
                     "memory {needed_bytes}, left {available_bytes} by {}",
-                    names(holders)
+                    names(&holders.named)
                 )
             }
-            Reason::HeldBack { holders, .. } => format!("held back by {}", names(holders)),
+            Reason::HeldBack { holders, .. } => format!("held back by {}", names(&holders.named)),
             Reason::Lock {
                 relation,
                 holders,
                 ahead,
                 ..
             } => {
-                let (holders, ahead) = (names(holders), names(ahead));
+                let (holders, ahead) = (names(&holders.named), names(&ahead.named));
                 format!("r{} held by [{holders}], ahead [{ahead}]", relation.0)
             }
         };
