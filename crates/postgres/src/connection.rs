@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -170,17 +170,17 @@ impl Connection {
     /// Parses a client's text. A long one is parsed on the query runtime: it takes a while.
     pub(crate) async fn parse(&mut self, text: &str) -> Result<Vec<Parsed>, Failure> {
         let work = self.session.parse(text);
-        Self::unless_gone(&mut self.wire, &self.notices, work).await
+        Self::unless_gone(&mut self.wire, &self.notices, pin!(work)).await
     }
 
     /// Waits for `work` of the session, unless the client goes away meanwhile. What the client
-    /// should know before the work is done is sent at once.
+    /// should know before the work is done is sent at once. Pinned work: by value it would take its
+    /// room twice, in every connection.
     pub(crate) async fn unless_gone<T>(
         wire: &mut Wire,
         notices: &Notices,
-        work: impl Future<Output = Result<T, Error>>,
+        mut work: Pin<&mut impl Future<Output = Result<T, Error>>>,
     ) -> Result<T, Failure> {
-        let mut work = pin!(work);
         loop {
             tokio::select! {
                 biased;

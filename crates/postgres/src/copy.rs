@@ -11,6 +11,7 @@ use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::copy::{CopyDone, CopyOutResponse};
 use pgwire::types::ToSqlText;
 use postgres_types::{IsNull, ToSql};
+use std::pin::pin;
 
 use crate::cell;
 use crate::connection::{Connection, Failure};
@@ -39,9 +40,11 @@ impl Connection {
             }
             writer.end_line(self.wire.buffer());
         }
-        while let Some(batch) =
-            Self::unless_gone(&mut self.wire, &self.notices, copy.rows.next(None)).await?
-        {
+        loop {
+            let batch =
+                Self::unless_gone(&mut self.wire, &self.notices, pin!(copy.rows.next(None)))
+                    .await?;
+            let Some(batch) = batch else { break };
             for row in 0..batch.num_rows() {
                 if let Err(error) = writer.row(&encoder, &batch, row) {
                     copy.rows.fail(&error);

@@ -1,5 +1,6 @@
 //! Rows, straight into the socket's buffer.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use arrow_pg::datatypes::field_into_pg_type;
@@ -215,7 +216,8 @@ impl Connection {
                     limit_reached: true,
                 });
             }
-            let next = Self::unless_gone(&mut self.wire, &self.notices, rows.next(left)).await?;
+            let next =
+                Self::unless_gone(&mut self.wire, &self.notices, pin!(rows.next(left))).await?;
             self.send_notices().await?;
             let Some(batch) = next else {
                 return Ok(Sent {

@@ -1,5 +1,6 @@
 //! The extended query protocol.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
@@ -69,7 +70,7 @@ impl Connection {
         let work = self
             .session
             .prepare(&name, statement, arrow, parse.type_oids);
-        Self::unless_gone(&mut self.wire, &self.notices, work).await?;
+        Self::unless_gone(&mut self.wire, &self.notices, pin!(work)).await?;
         let complete = PgWireBackendMessage::ParseComplete(ParseComplete::new());
         Ok(self.wire.feed(complete).await?)
     }
@@ -145,7 +146,8 @@ impl Connection {
         let name = execute.name.as_deref().unwrap_or_default();
         let limit = usize::try_from(execute.max_rows).ok().filter(|n| *n > 0);
         let work = self.session.execute_portal(name);
-        match Self::unless_gone(&mut self.wire, &self.notices, work).await? {
+        let executed = Self::unless_gone(&mut self.wire, &self.notices, pin!(work)).await?;
+        match executed {
             Executed::Empty => {
                 let empty = PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new());
                 Ok(self.wire.feed(empty).await?)

@@ -1,5 +1,6 @@
 //! The simple query protocol.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use forebay_server::{Parsed, Response, Rows};
@@ -27,7 +28,7 @@ impl Connection {
 
     async fn run_script(&mut self, text: &str) -> Result<(), Failure> {
         let script = self.session.script(text);
-        let statements = Self::unless_gone(&mut self.wire, &self.notices, script).await?;
+        let statements = Self::unless_gone(&mut self.wire, &self.notices, pin!(script)).await?;
         // As PostgreSQL, which runs each statement in the unnamed portal.
         self.session.close_portal("");
         if statements.is_empty() {
@@ -52,7 +53,8 @@ impl Connection {
     /// Runs one statement and sends its rows; gives its command tag.
     async fn run_statement(&mut self, statement: &Arc<Parsed>) -> Result<String, Failure> {
         let work = self.session.execute(statement);
-        match Self::unless_gone(&mut self.wire, &self.notices, work).await? {
+        let response = Self::unless_gone(&mut self.wire, &self.notices, pin!(work)).await?;
+        match response {
             Response::Done(tag) => Ok(tag),
             Response::Rows(rows) => self.send_all_rows(rows).await,
             Response::CopyOut(copy) => self.copy_out(copy).await,

@@ -1,5 +1,6 @@
 //! Prepared statements, of SQL's `PREPARE` and of the extended protocol alike.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -203,7 +204,7 @@ impl Session {
     ) -> Result<(Option<LogicalStatement>, Option<SchemaRef>)> {
         self.check_may_follow(Some(parsed))?;
         let watch = self.watch_preparation(parsed);
-        let logical = watch.over(self.analyze(parsed, declared)).await?;
+        let logical = watch.over(pin!(self.analyze(parsed, declared))).await?;
         drop(watch);
         let schema = self.schema_of(&parsed.statement, logical.as_ref()).await?;
         Ok((logical, schema))

@@ -1,6 +1,7 @@
 //! A result on its way to the client.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
@@ -106,10 +107,8 @@ impl Rows {
         self.suspended = None;
         running.resume();
         let watch = running.watch();
-        watch
-            .over(self.next_unwatched(limit))
-            .await
-            .inspect_err(|error| self.fail(error))
+        let next = watch.over(pin!(self.next_unwatched(limit))).await;
+        next.inspect_err(|error| self.fail(error))
     }
 
     /// The resource queue that their statement has a slot of.
@@ -127,7 +126,8 @@ impl Rows {
         };
         running.resume();
         let share = session.share(running.queue(), running);
-        match running.watch().over(share).await {
+        let share = running.watch().over(pin!(share)).await;
+        match share {
             Ok(share) => {
                 self.share = share;
                 Ok(())

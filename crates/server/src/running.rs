@@ -248,8 +248,9 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Runs `work` until it is done or the statement is interrupted.
-    pub(crate) async fn over<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+    /// Runs `work` until it is done or the statement is interrupted. Pinned work: each function that
+    /// takes a future by value makes room for it twice, in every connection.
+    pub(crate) async fn over<T>(&self, work: impl Future<Output = Result<T>> + Unpin) -> Result<T> {
         tokio::select! {
             biased;
             interrupt = self.interrupted() => Err(interrupt.into()),
@@ -271,8 +272,8 @@ impl Watch {
 pub(crate) struct Preparation(Watch);
 
 impl Preparation {
-    /// Runs `work` until it is done or interrupted.
-    pub(crate) async fn over<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+    /// As [`Watch::over`].
+    pub(crate) async fn over<T>(&self, work: impl Future<Output = Result<T>> + Unpin) -> Result<T> {
         self.0.over(work).await
     }
 }

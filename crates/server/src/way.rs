@@ -3,6 +3,7 @@
 //! [`Session::run`] is the whole of it, in the order of design.md section 2. What it calls is
 //! below it in the same order.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -83,36 +84,36 @@ impl Session {
     ) -> Result<Answer> {
         let guard = running.watch();
         self.open_transaction();
-        guard.over(self.evaluate_arguments(request)).await?;
+        guard.over(pin!(self.evaluate_arguments(request))).await?;
         let request = &*request;
         let statement = &request.parsed.statement;
         let queue = self.governing_queue(class);
         running.governed(queue.as_ref(), class);
         let admitted = self.admit(request, queue.as_ref(), running); // 3. before any lock
-        let (mut holds, mut earlier) = guard.over(admitted).await?;
+        let (mut holds, mut earlier) = guard.over(pin!(admitted)).await?;
         loop {
-            let locks = guard.over(self.lock(class, statement, running)).await?; // 4. all at once
+            let locks = self.lock(class, statement, running); // 4. all at once
+            let locks = guard.over(pin!(locks)).await?;
             let Some(shape) = shape(statement)? else {
                 self.keep(locks);
                 running.hold(holds);
                 return match statement {
                     // A commit is not interrupted half way.
-                    Statement::Commit { .. } => self.command(request).await,
-                    _ => guard.over(self.command(request)).await,
+                    Statement::Commit { .. } => Box::pin(self.command(request)).await,
+                    _ => guard.over(Box::pin(self.command(request))).await,
                 };
             };
             let planning = self.planning(request, shape, queue.as_ref())?;
             let finish = planning.shape.finish.clone();
-            match guard
-                .over(self.launch(planning, queue.clone(), holds, earlier, running))
-                .await?
-            {
+            let launch = self.launch(planning, queue.clone(), holds, earlier, running);
+            let launched = guard.over(pin!(launch)).await?;
+            match launched {
                 Launch::Running(launched, rows) => {
                     self.keep(locks);
                     running.started(&launched);
                     running.hold(launched.holds);
                     if launched.returns_count {
-                        let rows = running.watch().over(written_rows(rows)).await?;
+                        let rows = running.watch().over(pin!(written_rows(rows))).await?;
                         return Ok(Answer::Done(count_tag(class, rows)));
                     }
                     return Ok(Answer::Stream(rows, finish));
@@ -120,7 +121,8 @@ impl Session {
                 Launch::Stopped(aside) => {
                     // Back to 4, with demand known and charged.
                     running.steps_aside();
-                    (holds, earlier) = guard.over(self.step_aside(aside, locks, running)).await?;
+                    let aside = self.step_aside(aside, locks, running);
+                    (holds, earlier) = guard.over(pin!(aside)).await?;
                 }
             }
         }
@@ -161,12 +163,12 @@ impl Session {
         planning: Planning,
         runtime: &QueryRuntime,
     ) -> Result<(Demand, EarlierPlan)> {
-        let work = async move {
+        let work = Box::pin(async move {
             let plan = planning.plan().await?;
             let demand = planning.memory.demand(planning.memory.cost_of(&plan));
             let estimate = (demand, EarlierPlan::new(plan, &planning));
             Ok::<Next<(), _>, Error>(Next::Stop(estimate))
-        };
+        });
         match self.server.inner.engine.launch(runtime, work).await? {
             Launch::Stopped(estimate) => Ok(estimate),
             Launch::Running((), _) => unreachable!("an estimate runs nothing"),
@@ -197,7 +199,8 @@ impl Session {
         let allowed = self.allowed();
         let runtime = self.runtime_for(queue.as_ref(), running).await?;
         let admission = self.server.inner.admission.clone();
-        let work = async move {
+        // On the heap once; by value it would lie in each of the futures that hand it on.
+        let work = Box::pin(async move {
             let start = Instant::now();
             let plan = match earlier.and_then(|plan| plan.still_right(&planning)) {
                 Some(plan) => plan,
@@ -227,7 +230,7 @@ impl Session {
                     plan: EarlierPlan::new(plan, &planning),
                 }),
             })
-        };
+        });
         self.server.inner.engine.launch(&runtime, work).await
     }
 
