@@ -67,7 +67,8 @@ class Server:
         data_dir.mkdir(parents=True, exist_ok=True)
         number = len(list(data_dir.parent.glob(f"{data_dir.name}-*.log")))
         self.log_path = data_dir.parent / f"{data_dir.name}-{number}.log"
-        command = [BINARY, "serve", "--data-dir", data_dir, "--pg-listen", listen, *arguments]
+        command = [BINARY, "serve", "--data-dir", data_dir, "--pg-listen", listen]
+        command += ["--web-listen", "127.0.0.1:0", *arguments]
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 [str(part) for part in command],

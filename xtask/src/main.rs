@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 
 const HELP: &str = "\
 cargo xtask test           prepare the machine, then run every test
+cargo xtask browser        only the browser test of the web pages
 cargo xtask proofs         only the proofs of admission: model, reference, interleavings
 cargo xtask mutations      breaks admission in many ways, and tells which check notices (an hour);
                            with a word, only those whose name contains it; with a second one, only
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     let done = match arguments[..] {
         ["test"] => test(true),
         ["test", "--quick"] => test(false),
+        ["browser"] => browser().map(|()| true),
         ["proofs"] => proofs().map(|()| true),
         ["mutations"] => mutations::run("", "").map(|()| true),
         ["mutations", part] => mutations::run(part, "").map(|()| true),
@@ -71,6 +73,7 @@ fn test(rust: bool) -> Result<bool> {
     } else {
         (Ok(()), Ok(()))
     };
+    let browser_result = test_browser();
     let totals = test_clients(&python)?;
     if let Err(error) = &rust_result {
         eprintln!("xtask: tests of the crates failed: {error:#}");
@@ -78,9 +81,19 @@ fn test(rust: bool) -> Result<bool> {
     if let Err(error) = &proofs_result {
         eprintln!("xtask: proofs of admission failed: {error:#}");
     }
+    if let Err(error) = &browser_result {
+        eprintln!("xtask: the browser test of the web pages failed: {error:#}");
+    }
     println!("{} passed, {} failed", totals.passed, totals.failed);
-    let rust_passed = rust_result.is_ok() && proofs_result.is_ok();
-    Ok(rust_passed && totals.failed == 0 && totals.passed > 0)
+    let others_passed = rust_result.is_ok() && proofs_result.is_ok() && browser_result.is_ok();
+    Ok(others_passed && totals.failed == 0 && totals.passed > 0)
+}
+
+/// The browser test alone.
+fn browser() -> Result<()> {
+    prepare::everything(&target_dir(), &clients_dir())?;
+    run(cargo().args("build --workspace --all-targets".split(' ')))?;
+    test_browser()
 }
 
 /// The proofs of `crates/admission`: a workspace of its own, with target folders of its own. The
@@ -104,6 +117,18 @@ fn proofs() -> Result<()> {
         .env("RUSTFLAGS", &flags)
         .args("test --locked -p forebay-lifecycle --test interleavings".split(' ')))?;
     searches
+}
+
+/// Walks the web pages of the binary that was just built with a browser. Pictures of them are left
+/// in `target/test-data/pages`.
+fn test_browser() -> Result<()> {
+    let sources = repository().join("tests").join("browser");
+    let folder = prepare::browser_test(&target_dir(), &sources)?;
+    run(Command::new("node")
+        .arg("pages.mjs")
+        .arg(target_dir().join("debug").join("forebay"))
+        .arg(target_dir().join("test-data").join("pages"))
+        .current_dir(folder))
 }
 
 struct Totals {

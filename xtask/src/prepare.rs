@@ -1,4 +1,5 @@
-//! What the client tests need: Python packages in a virtual environment, programs from Debian.
+//! What the tests with clients and with a browser need: programs from Debian, Python packages in a
+//! virtual environment, packages of Node.js in a folder.
 
 use std::env;
 use std::fs;
@@ -22,6 +23,9 @@ const PACKAGES: &[(&str, Needed)] = &[
         "python3-venv",
         Needed::Command("python3", &["-c", "import ensurepip, venv"]),
     ),
+    ("chromium", Needed::Program("chromium")),
+    ("nodejs", Needed::Program("node")),
+    ("npm", Needed::Program("npm")),
     // Last, because the client's package may already have brought it.
     (
         "postgresql-contrib",
@@ -59,6 +63,34 @@ pub fn everything(target_dir: &Path, clients_dir: &Path) -> Result<PathBuf> {
         &target_dir.join("test-venv"),
         &clients_dir.join("requirements.txt"),
     )
+}
+
+/// Puts the browser test and the packages that it needs into a folder, and returns that: Node.js
+/// looks for packages beside a program, and nothing is installed among the sources.
+pub fn browser_test(target_dir: &Path, sources: &Path) -> Result<PathBuf> {
+    let folder = target_dir.join("test-browser");
+    fs::create_dir_all(&folder)?;
+    let lock = fs::read_to_string(sources.join("package-lock.json"))?;
+    let stamp = folder.join("made-from");
+    for name in ["package.json", "package-lock.json", "pages.mjs"] {
+        fs::copy(sources.join(name), folder.join(name))
+            .with_context(|| format!("cannot copy {name} to {}", folder.display()))?;
+    }
+    if fs::read_to_string(&stamp).is_ok_and(|made_from| made_from == lock) {
+        return Ok(folder);
+    }
+    println!("Making {}", folder.display());
+    let arguments = [
+        "ci",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--loglevel=error",
+    ];
+    run(Command::new("npm").args(arguments).current_dir(&folder))?;
+    // Last, so that a folder that was left half made is made again.
+    fs::write(stamp, lock)?;
+    Ok(folder)
 }
 
 fn missing_packages() -> Vec<&'static str> {

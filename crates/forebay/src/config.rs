@@ -25,6 +25,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where PostgreSQL clients connect; port 0 is any free port.
     pub pg_listen: SocketAddr,
+    /// Where the web pages are; `None` for no pages. Port 0 is any free port.
+    pub web_listen: Option<SocketAddr>,
     /// The certificate that PostgreSQL clients are shown, if connections may be encrypted.
     pub tls_cert: Option<PathBuf>,
     /// The private key of the certificate.
@@ -152,6 +154,18 @@ const SETTINGS: &[Setting] = &[
                 &mut config.pg_listen,
                 single(values).and_then(parse_address),
             )
+        },
+    ),
+    setting(
+        "web-listen",
+        "ADDRESS",
+        "127.0.0.1:25000",
+        "The address and port of the web pages, their JSON and the metrics; off for none",
+        "an IP address and a port, for example 127.0.0.1:25000 or 0.0.0.0:25000, or off",
+        |config, values| {
+            let text = single(values).map(str::trim);
+            config.web_listen = text.and_then(parse_address);
+            config.web_listen.is_some() || text.is_some_and(|t| t.is_empty() || t == "off")
         },
     ),
     setting(
@@ -541,6 +555,22 @@ impl fmt::Display for Origin {
     }
 }
 
+impl Effective {
+    /// Every setting with its value and the origin of it, for the web pages.
+    #[must_use]
+    pub fn settings(&self) -> Vec<forebay_web::Setting> {
+        let settings = SETTINGS.iter().zip(&self.sources);
+        settings
+            .map(|(setting, (values, origin))| forebay_web::Setting {
+                name: setting.key(),
+                value: (!values.is_empty()).then(|| values.join(", ")),
+                origin: origin.to_string(),
+                help: setting.help,
+            })
+            .collect()
+    }
+}
+
 /// The effective configuration of these flags, this process's environment, and the file that either
 /// of them names.
 ///
@@ -580,6 +610,7 @@ fn blank() -> Config {
         sample: None,
         data_dir: PathBuf::new(),
         pg_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        web_listen: None,
         tls_cert: None,
         tls_key: None,
         max_connections: 0,
@@ -785,6 +816,7 @@ mod tests {
             sample: None,
             data_dir: "./forebay-data".into(),
             pg_listen: "127.0.0.1:5432".parse().unwrap(),
+            web_listen: Some("127.0.0.1:25000".parse().unwrap()),
             tls_cert: None,
             tls_key: None,
             max_connections: 1000,
@@ -831,6 +863,7 @@ mod tests {
             ("sample", "tpch"),
             ("data_dir", "/var/lib/forebay"),
             ("pg_listen", "localhost:5433"),
+            ("web_listen", "off"),
             ("tls_cert", "server.crt"),
             ("tls_key", "server.key"),
             ("max_connections", "7"),
@@ -860,6 +893,7 @@ mod tests {
             sample: Some(Sample::Tpch),
             data_dir: "/var/lib/forebay".into(),
             pg_listen: "127.0.0.1:5433".parse().unwrap(),
+            web_listen: None,
             tls_cert: Some("server.crt".into()),
             tls_key: Some("server.key".into()),
             max_connections: 7,
@@ -969,6 +1003,7 @@ mod tests {
                 "pg_listen",
                 &["5432", "localhost", "127.0.0.1", "127.0.0.1:66000"],
             ),
+            ("web_listen", &["25000", "localhost", "none"]),
             ("tls_cert", &[""]),
             ("tls_key", &[""]),
             ("max_connections", &["0", "-1", "many", "1000001", "1.5"]),
@@ -1072,6 +1107,7 @@ mod tests {
 # sample is not set                # default
 data_dir = "./forebay-data"        # default
 pg_listen = "0.0.0.0:5433"         # from --pg-listen
+web_listen = "127.0.0.1:25000"     # default
 # tls_cert is not set              # default
 # tls_key is not set               # default
 max_connections = 1000             # default

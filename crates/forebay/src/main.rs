@@ -3,6 +3,7 @@
 mod bench;
 mod cli;
 mod config;
+mod observe;
 mod serve;
 mod tpch;
 
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
-        Command::Serve(flags) => serve::run(config::load(&flags)?.config),
+        Command::Serve(flags) => serve::run(config::load(&flags)?),
         Command::Config(flags) => print_config(&config::load(&flags)?),
         Command::Tpch(TpchCommand::Generate { scale, out, parts }) => {
             tpch::generate(scale, &out, parts, true)

@@ -18,7 +18,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Sample};
+use crate::config::{Config, Effective, Sample};
+use crate::observe;
 
 /// Threads of the network runtime. It only moves bytes and decides who may run, so a few
 /// threads keep up with thousands of connections.
@@ -34,9 +35,9 @@ const SAMPLE_SCALE: &str = "0.1";
 const TERMINATION_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Serves until it is told to stop.
-pub fn run(config: Config) -> anyhow::Result<()> {
-    start_logging(&config.log)?;
-    raise_open_files(config.max_connections);
+pub fn run(effective: Effective) -> anyhow::Result<()> {
+    let logs = observe::start_logging(&effective.config.log)?;
+    raise_open_files(effective.config.max_connections);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(NETWORK_THREADS)
         .thread_name("network")
@@ -44,7 +45,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the network runtime")?;
-    let result = runtime.block_on(serve(config));
+    let result = runtime.block_on(serve(effective, logs));
     // A statement that does not stop in time must not keep the process alive.
     runtime.shutdown_background();
     result
@@ -64,21 +65,14 @@ fn raise_open_files(max_connections: usize) {
     }
 }
 
-fn start_logging(filter: &str) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter)
-        .with_context(|| format!("invalid log filter \"{filter}\""))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
-    Ok(())
-}
-
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(effective: Effective, logs: forebay_web::Logs) -> anyhow::Result<()> {
+    let settings = effective.settings();
+    let config = effective.config;
     let started = Instant::now();
     // First of all, so that a signal during start-up is not lost.
     let mut signals = Signals::listen()?;
     let listener = listen(&config).await?;
+    let web_listener = observe::listen(config.web_listen).await?;
     let tls = tls(&config)?.map(Arc::new);
     let server = open(&config).await?;
     let mut paths = config.paths.clone();
@@ -95,6 +89,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         address.ip(),
         address.port()
     );
+    if let Some(listener) = &web_listener {
+        println!("  web pages       http://{}/", listener.local_addr()?);
+    }
     println!(
         "Ready after {:.1} s. Ctrl-C stops it.",
         started.elapsed().as_secs_f64()
@@ -112,10 +109,22 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tls.clone(),
         stop.clone(),
     ));
+    // The pages show how the server stops, so they go last.
+    let stop_pages = CancellationToken::new();
+    let pages = web_listener.map(|listener| {
+        let options = observe::options(server.clone(), logs, settings);
+        tokio::spawn(forebay_web::serve(listener, options, stop_pages.clone()))
+    });
     signals.until_stop(|| reload(tls.as_deref())).await;
     stop.cancel();
     accepting.await?;
     shut_down(&server, &config, &mut signals).await;
+    stop_pages.cancel();
+    if let Some(pages) = pages {
+        pages.await?.context("the web pages have failed")?;
+    }
+    server.close().await;
+    println!("Stopped.");
     Ok(())
 }
 
@@ -236,7 +245,7 @@ fn summary(tables: &[String]) -> String {
     text
 }
 
-/// Lets running statements finish, then cancels them, then closes the catalog.
+/// Lets running statements finish, then cancels them.
 async fn shut_down(server: &Server, config: &Config, signals: &mut Signals) {
     server.begin_shutdown();
     let open = server.session_count();
@@ -254,8 +263,6 @@ async fn shut_down(server: &Server, config: &Config, signals: &mut Signals) {
             terminate(server).await;
         }
     }
-    server.close().await;
-    println!("Stopped.");
 }
 
 async fn terminate(server: &Server) {

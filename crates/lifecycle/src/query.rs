@@ -111,6 +111,7 @@ pub struct Query {
     /// The clock of the timeline. The wall clock may jump, this one does not.
     started: Instant,
     finalized: AtomicBool,
+    waits_for_client: AtomicBool,
     book: Mutex<Book>,
     /// The profile as it stays, from the first look after the end on.
     frozen: Mutex<Option<FrozenProfile>>,
@@ -140,6 +141,7 @@ impl Query {
             started_at: Utc::now(),
             started: Instant::now(),
             finalized: AtomicBool::new(false),
+            waits_for_client: AtomicBool::new(false),
             book: Mutex::new(Book {
                 state: QueryState::Created,
                 pending_reason: None,
@@ -160,6 +162,26 @@ impl Query {
     /// Who asked what.
     pub fn info(&self) -> &NewQuery {
         &self.info
+    }
+
+    /// The resource queue that governs it; nothing for those who need none.
+    pub fn queue(&self) -> Option<Arc<str>> {
+        self.book.lock().facts.queue.clone()
+    }
+
+    /// Rows that the client has been given so far.
+    pub fn rows_returned(&self) -> u64 {
+        self.book.lock().facts.rows_returned
+    }
+
+    /// Whether it has stopped until its client asks for more rows, or closes it.
+    pub fn waits_for_client(&self) -> bool {
+        self.waits_for_client.load(Ordering::Relaxed)
+    }
+
+    /// Says whether it goes on only when its client asks.
+    pub fn set_waits_for_client(&self, waits: bool) {
+        self.waits_for_client.store(waits, Ordering::Relaxed);
     }
 
     /// The state now.

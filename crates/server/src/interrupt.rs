@@ -99,6 +99,10 @@ impl Interruptor {
         self.token.cancel();
     }
 
+    pub(crate) fn is_thrown(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
     /// Waits until the switch is thrown. Cancel safe.
     pub(crate) async fn interrupted(&self) -> Interrupt {
         self.token.cancelled().await;

@@ -23,6 +23,8 @@ mod limits;
 mod login;
 mod measured;
 mod memory;
+mod meters;
+mod operator;
 mod password;
 mod planning;
 mod portals;
@@ -41,10 +43,21 @@ mod way;
 pub use bound::{Executed, PortalDescription};
 pub use copy::{CopyFormat, CopyOut};
 pub use error::{Error, Result, Severity};
+pub use forebay_admission::Held;
+pub use forebay_catalog::QueueAttributes;
+pub use forebay_engine::{Backend, QueueTotals, SettingRow};
 pub use forebay_engine::{Notice, Notices, PG_TYPE, texts_of, value_of_text};
+pub use forebay_lifecycle::profile::Profile;
+pub use forebay_lifecycle::{
+    Counters, Listing, Query, QueryId, QueryState, Registry, TimelineEvent, UnknownQuery,
+};
 pub use forebay_sql::{Parsed, Statement};
 pub use interrupt::Interrupt;
 pub use login::{LoginRequest, PasswordCheck};
+pub use meters::DurationCounts;
+pub use operator::{
+    HeldLock, Holder, OperatorCheck, QueueOverview, Unregistration, Wait, WaitTarget,
+};
 pub use password::ScramSecret;
 pub use prepared::Prepared;
 pub use rows::{Response, Rows};
@@ -59,7 +72,7 @@ use datafusion::prelude::SessionConfig;
 use forebay_admission::Admission;
 use forebay_catalog::{Catalog, NewRelation, RelationDefinition};
 use forebay_engine::{CpuAccount, Engine, EngineConfig, discover};
-use forebay_lifecycle::{KeepNothing, PoolSettings, QueryLogLimits, Registry};
+use forebay_lifecycle::{KeepNothing, PoolSettings, QueryLogLimits};
 
 use sessions::Sessions;
 use tokio::sync::Semaphore;
@@ -227,7 +240,7 @@ impl Server {
 
     /// What statements hold now; all zero when nothing runs.
     #[must_use]
-    pub fn held(&self) -> forebay_admission::Held {
+    pub fn held(&self) -> Held {
         self.inner.admission.held()
     }
 

@@ -4,6 +4,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use forebay_catalog::Role;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
+use sha2::Sha256;
 
 use crate::{Error, Result};
 
@@ -44,6 +47,44 @@ impl ScramSecret {
         let sound =
             secret.iterations > 0 && secret.stored_key.len() == 32 && secret.server_key.len() == 32;
         sound.then_some(secret)
+    }
+
+    /// The secret of a password that nobody knows. To check it is as much work as to check another.
+    pub(crate) fn of_nobody() -> Self {
+        Self {
+            iterations: 4096,
+            salt: vec![0; 16],
+            stored_key: vec![0; 32],
+            server_key: vec![0; 32],
+        }
+    }
+
+    /// Whether this is the password's secret. A client with this password is played through the
+    /// exchange of RFC 5802, so that the password is prepared as clients prepare it: the secret is
+    /// the password's where the server's last word is the one that the client expects.
+    pub(crate) fn is_of(&self, password: &str) -> bool {
+        let binding = ChannelBinding::unsupported();
+        let mut client = ScramSha256::new(password.as_bytes(), binding);
+        // Behind the channel binding's header, "n,,".
+        let client_first = String::from_utf8_lossy(&client.message()[3..]).into_owned();
+        let Some((_, nonce)) = client_first.split_once(",r=") else {
+            return false;
+        };
+        let (salt, iterations) = (BASE64_STANDARD.encode(&self.salt), self.iterations);
+        let server_first = format!("r={nonce}0,s={salt},i={iterations}");
+        if client.update(server_first.as_bytes()).is_err() {
+            return false;
+        }
+        let client_final = String::from_utf8_lossy(client.message()).into_owned();
+        let Some((without_proof, _)) = client_final.rsplit_once(",p=") else {
+            return false;
+        };
+        let exchange = format!("{client_first},{server_first},{without_proof}");
+        let mut hmac = Hmac::<Sha256>::new_from_slice(&self.server_key)
+            .expect("a key of any length is allowed");
+        hmac.update(exchange.as_bytes());
+        let signature = BASE64_STANDARD.encode(hmac.finalize().into_bytes());
+        client.finish(format!("v={signature}").as_bytes()).is_ok()
     }
 }
 
@@ -134,6 +175,17 @@ mod tests {
         assert_eq!(secret.iterations, 4096);
         assert_eq!(to_store(&stored).unwrap(), stored);
         assert!(!stored.contains("s3cret"));
+    }
+
+    #[test]
+    fn a_secret_is_of_its_password_only() {
+        for password in ["s3cret", "", "pässwörd", "a,r=b"] {
+            let stored = postgres_protocol::password::scram_sha_256(password.as_bytes());
+            let secret = ScramSecret::parse(&stored).unwrap();
+            assert!(secret.is_of(password), "{password}");
+            assert!(!secret.is_of("other"), "{password}");
+        }
+        assert!(!ScramSecret::of_nobody().is_of(""));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | an error in a block | those, unless they were there before the last savepoint |
 //! | `ROLLBACK TO` a savepoint | those that were made after it |
 //! | `CLOSE`, `CLOSE ALL`, `DISCARD ALL`, `Close` | the ones named; all |
+//! | a cancel of their query while nobody reads them | their rows only |
 //! | `idle_cursor_timeout` | their rows only: the name stays and says what has happened |
 
 use std::collections::{BTreeMap, HashMap};
@@ -410,6 +411,19 @@ impl Portals {
                     std::mem::replace(&mut portal.state, State::Expired(limit))
             {
                 rows.at_rest(|rows| rows.fail(&expired(name, limit)));
+            }
+        }
+    }
+
+    /// Ends the rows of the portals whose statement somebody has cancelled while nobody read them.
+    pub(crate) fn end_cancelled(&mut self) {
+        for portal in self.by_name.values() {
+            if let State::Open(rows) = &portal.state {
+                rows.at_rest(|rows| {
+                    if rows.is_cancelled() {
+                        rows.fail(&Interrupt::Cancel.into());
+                    }
+                });
             }
         }
     }

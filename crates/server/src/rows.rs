@@ -153,7 +153,7 @@ impl Rows {
         match next_of(&mut self.source).await {
             Ok(Some(batch)) => {
                 if let Some(running) = &mut self.running {
-                    running.returned_rows(batch.num_rows());
+                    running.returned_rows();
                 }
                 Ok(Some(self.cut(batch, limit)))
             }
@@ -179,6 +179,9 @@ impl Rows {
             self.rest = Some(batch.slice(rows, batch.num_rows() - rows));
         }
         self.returned += rows as u64;
+        if let Some(running) = &self.running {
+            running.count_rows(rows as u64);
+        }
         batch.slice(0, rows)
     }
 
@@ -204,6 +207,11 @@ impl Rows {
     /// Since when they hold what their statement holds without being read.
     pub(crate) fn suspended_since(&self) -> Option<Instant> {
         self.suspended.filter(|_| self.running.is_some())
+    }
+
+    /// Whether somebody has cancelled their statement.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.running.as_ref().is_some_and(Running::is_cancelled)
     }
 
     /// Whether they ended with an error.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::admit::GoverningQueue;
 use crate::interrupt::{Interrupt, Interruptor};
 use crate::measured::MeasuredPlan;
+use crate::queues::tally::Tally;
 use crate::session::deadline;
 use crate::sessions::SessionHandle;
 use crate::settings::Settings;
@@ -35,6 +36,10 @@ pub(crate) struct Running {
     query: Option<RegisteredQuery>,
     handle: Arc<SessionHandle>,
     interruptor: Arc<Interruptor>,
+    began: std::time::Instant,
+    /// The queue that governs it, where its duration is counted.
+    governed_by: Option<QueueId>,
+    tally: Arc<Tally>,
     limits: TimeLimits,
     /// When the statement is cancelled for taking too long; `None` also while suspended.
     deadline: Option<Deadline>,
@@ -42,7 +47,6 @@ pub(crate) struct Running {
     execution_deadline: Option<Deadline>,
     suspended: bool,
     returned_rows: bool,
-    rows_returned: u64,
     holds: Holds,
 }
 
@@ -81,20 +85,24 @@ impl Running {
     pub(crate) fn new(
         query: RegisteredQuery,
         handle: Arc<SessionHandle>,
+        tally: Arc<Tally>,
         limits: TimeLimits,
     ) -> Self {
         let interruptor = Interruptor::new();
+        handle.query_begins(query.id(), &interruptor);
         handle.set_running(Some(Arc::clone(&interruptor)));
         Self {
             query: Some(query),
             handle,
             interruptor,
+            began: std::time::Instant::now(),
+            governed_by: None,
+            tally,
             limits,
             deadline: limits.statement_deadline(),
             execution_deadline: None,
             suspended: false,
             returned_rows: false,
-            rows_returned: 0,
             holds: Holds::default(),
         }
     }
@@ -122,7 +130,8 @@ impl Running {
     }
 
     /// What governs the statement, and what it reads or writes.
-    pub(crate) fn governed(&self, queue: Option<&GoverningQueue>, class: &Class) {
+    pub(crate) fn governed(&mut self, queue: Option<&GoverningQueue>, class: &Class) {
+        self.governed_by = queue.map(|queue| queue.id);
         self.learn(|facts| {
             facts.queue = queue.map(|queue| Arc::clone(&queue.name));
             facts.tables = class.relations.iter().map(|r| r.name.join(".")).collect();
@@ -174,8 +183,12 @@ impl Running {
     }
 
     /// The client gets `rows` more.
-    pub(crate) fn returned_rows(&mut self, rows: usize) {
-        self.rows_returned += rows as u64;
+    pub(crate) fn count_rows(&self, rows: u64) {
+        self.learn(|facts| facts.rows_returned += rows);
+    }
+
+    /// The plan has given rows.
+    pub(crate) fn returned_rows(&mut self) {
         if !self.returned_rows {
             self.returned_rows = true;
             if let Some(query) = &self.query {
@@ -200,14 +213,27 @@ impl Running {
 
     pub(crate) fn suspend(&mut self) {
         self.suspended = true;
+        self.show_suspended();
         self.deadline = None;
         self.handle.clear_running(&self.interruptor);
     }
 
     pub(crate) fn resume(&mut self) {
         if std::mem::take(&mut self.suspended) {
+            self.show_suspended();
             self.deadline = self.limits.statement_deadline();
             self.handle.set_running(Some(Arc::clone(&self.interruptor)));
+        }
+    }
+
+    /// Whether somebody has cancelled it, running or not.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.interruptor.is_thrown()
+    }
+
+    fn show_suspended(&self) {
+        if let Some(query) = &self.query {
+            query.set_waits_for_client(self.suspended);
         }
     }
 
@@ -226,7 +252,6 @@ impl Running {
                 message: error.message.clone(),
             },
         };
-        query.learn(|facts| facts.rows_returned = self.rows_returned);
         // Somebody else may have closed the query a moment ago; then it is closed.
         if let Ok(pushed_back) = query.unregister(outcome) {
             self.handle.push_back(pushed_back);
@@ -236,6 +261,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.tally.ended(self.governed_by, self.began);
+        self.handle.query_ended(&self.interruptor);
         self.handle.clear_running(&self.interruptor);
     }
 }

@@ -328,6 +328,7 @@ impl Session {
                 interrupt = self.handle.termination.interrupted() => return interrupt.into(),
                 interrupt = self.handle.drain.interrupted() => return interrupt.into(),
                 interrupt = deadline(end) => return interrupt.into(),
+                () = self.handle.cursor_cancelled.notified() => self.portals.end_cancelled(),
                 () = until(expiry) => self.portals.expire(patience.unwrap_or_default()),
             }
         }

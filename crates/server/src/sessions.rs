@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use chrono::{DateTime, Utc};
 use dashmap::DashMap;
 use forebay_admission::{Admission, Owner, OwnerGuard};
-use forebay_catalog::Priority;
+use forebay_catalog::{Priority, Snapshot};
 use forebay_engine::{
     Backend, BackendControl, CursorRow, EngineError, LockRow, PreparedRow, QueueStatus,
     SessionFacts, SettingRow, WaiterRow,
 };
-use forebay_lifecycle::PushBack;
+use forebay_lifecycle::{PushBack, QueryId};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -89,6 +89,10 @@ pub struct SessionHandle {
     running: Mutex<Option<Arc<Interruptor>>>,
     /// Queries of the session that have ended while the unregistration pool was full.
     pushed_back: Mutex<Vec<PushBack>>,
+    /// What stops each query of the session that has not ended, running or not.
+    queries: Mutex<Vec<(QueryId, Arc<Interruptor>)>>,
+    /// Tells an idle session that a query of a cursor was cancelled.
+    pub(crate) cursor_cancelled: Notify,
     /// Brought up to date whenever the session opens or closes one.
     pub(crate) portals: Listing,
     /// The named prepared statements, brought up to date with each one made or forgotten.
@@ -153,6 +157,28 @@ impl SessionHandle {
         if running.as_ref().is_some_and(|r| Arc::ptr_eq(r, statement)) {
             *running = None;
         }
+    }
+
+    /// A query of the session begins, and `interruptor` stops it.
+    pub(crate) fn query_begins(&self, query: QueryId, interruptor: &Arc<Interruptor>) {
+        self.queries.lock().push((query, Arc::clone(interruptor)));
+    }
+
+    /// A query of the session has ended.
+    pub(crate) fn query_ended(&self, interruptor: &Arc<Interruptor>) {
+        let mut queries = self.queries.lock();
+        queries.retain(|(_, i)| !Arc::ptr_eq(i, interruptor));
+    }
+
+    /// Cancels this query and no other; false when the session has no such query any more.
+    fn cancel_query(&self, query: QueryId) -> bool {
+        let queries = self.queries.lock();
+        let Some((_, interruptor)) = queries.iter().find(|(id, _)| *id == query) else {
+            return false;
+        };
+        interruptor.interrupt(Interrupt::Cancel);
+        self.cursor_cancelled.notify_one();
+        true
     }
 
     fn cancel(&self) {
@@ -256,7 +282,7 @@ impl Sessions {
     }
 
     /// The process ids of all sessions.
-    fn pids(&self) -> Pids {
+    pub(crate) fn pids(&self) -> Pids {
         let sessions = self.by_owner.iter();
         sessions.map(|s| (*s.key(), *s.value())).collect()
     }
@@ -302,6 +328,8 @@ impl Sessions {
             drain: Interruptor::new(),
             running: Mutex::new(None),
             pushed_back: Mutex::default(),
+            queries: Mutex::default(),
+            cursor_cancelled: Notify::new(),
             portals: Listing::default(),
             prepared: Mutex::new(BTreeMap::new()),
             requested: Mutex::new(Vec::new()),
@@ -354,6 +382,26 @@ impl Sessions {
         {
             session.cancel();
         }
+    }
+
+    /// Cancels a query of session `pid`; false when it has ended.
+    pub(crate) fn cancel_query(&self, pid: i32, query: QueryId) -> bool {
+        let session = self.by_pid.get(&pid).map(|s| Arc::clone(&s));
+        session.is_some_and(|session| session.cancel_query(query))
+    }
+
+    /// Ends session `pid`; false when there is none.
+    pub(crate) fn close_session(&self, pid: i32) -> bool {
+        let session = self.by_pid.get(&pid);
+        session.is_some_and(|session| {
+            session.termination.interrupt(Interrupt::Terminate);
+            true
+        })
+    }
+
+    /// Every wait of a session, the oldest first.
+    pub(crate) fn waits(&self, snapshot: &Snapshot) -> Vec<WaiterRow> {
+        shown::waiters(&self.admission, &self.pids(), snapshot)
     }
 
     pub(crate) fn drain_all(&self) {
@@ -449,7 +497,7 @@ impl BackendControl for Sessions {
     }
 
     fn waiters(&self, asker: &SessionFacts) -> Vec<WaiterRow> {
-        shown::waiters(&self.admission, &self.pids(), asker)
+        self.waits(&asker.snapshot)
     }
 
     fn settings(&self, asker: &SessionFacts) -> Vec<SettingRow> {

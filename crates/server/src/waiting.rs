@@ -44,12 +44,12 @@ impl Session {
         }
         let start = Instant::now();
         let _shown = self.show_wait(running, wanted);
-        let mut counted = self.count_wait(wanted);
+        let counted = self.count_wait(wanted);
         let outcome = tokio::select! {
             biased;
             granted = wait => granted.map_err(|error| self.admission_error(error)),
             error = self.waited_too_long(wanted) => {
-                counted.iter_mut().for_each(CountedWait::timed_out);
+                counted.iter().for_each(CountedWait::timed_out);
                 Err(error)
             }
             () = self.tell_of_wait(wanted) => unreachable!("it tells and goes on waiting"),
@@ -135,13 +135,14 @@ impl Session {
         )
     }
 
-    /// Counts a wait in a queue until the answer is dropped.
+    /// Counts a wait until the answer is dropped.
     fn count_wait(&self, wanted: &Wanted) -> Option<CountedWait> {
+        let tally = &self.server.inner.sessions.tally;
         let Wanted::Queue { name, .. } = wanted else {
-            return None;
+            return Some(tally.begin_lock_wait());
         };
         let queue = QueueId(self.snapshot().resource_queue(name)?.oid);
-        Some(self.server.inner.sessions.tally.begin_wait(queue))
+        Some(tally.begin_wait(queue))
     }
 }
 

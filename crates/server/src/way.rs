@@ -290,6 +290,7 @@ impl Session {
         Running::new(
             query,
             Arc::clone(&self.handle),
+            Arc::clone(&self.server.inner.sessions.tally),
             TimeLimits::of(&self.settings),
         )
     }

@@ -29,6 +29,7 @@ impl ServerUnderTest {
             .arg("serve")
             .args(["--log", "warn", "--shutdown-grace", "0s"])
             .args(["--pg-listen", &format!("127.0.0.1:{port}")])
+            .args(["--web-listen", "off"])
             .arg("--data-dir")
             .arg(&data_dir)
             .stdout(Stdio::piped());

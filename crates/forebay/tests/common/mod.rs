@@ -29,6 +29,7 @@ pub struct Server {
     address: SocketAddr,
     /// The bootstrap role: who runs the server.
     superuser: String,
+    web_address: SocketAddr,
     stderr: PathBuf,
     lines: Receiver<String>,
     /// Keeps the data directory alive, unless somebody else does.
@@ -94,7 +95,8 @@ impl Server {
             .open(&stderr)
             .map_err(|e| format!("cannot write {}: {e}", stderr.display()))?;
         let mut child = program
-            .args(["serve", "--pg-listen", "127.0.0.1:0", "--data-dir"])
+            .args(["serve", "--pg-listen", "127.0.0.1:0"])
+            .args(["--web-listen", "127.0.0.1:0", "--data-dir"])
             .arg(folder.join("data"))
             .args(arguments)
             .stdin(Stdio::null())
@@ -103,7 +105,7 @@ impl Server {
             .spawn()
             .map_err(|e| format!("cannot start the server: {e}"))?;
         let lines = lines(&mut child);
-        let address = ready_address(&lines).map_err(|why| {
+        let (address, web_address) = ready_addresses(&lines).map_err(|why| {
             let _ = child.kill();
             let status = child.wait();
             let log = fs::read_to_string(&stderr).unwrap_or_default();
@@ -113,6 +115,7 @@ impl Server {
             child,
             address,
             superuser: superuser.to_owned(),
+            web_address,
             stderr,
             lines,
             _dir: None,
@@ -127,6 +130,11 @@ impl Server {
     /// A folder that it can read, and that goes with it.
     pub fn folder(&self) -> &Path {
         self.stderr.parent().expect("a log in a folder")
+    }
+
+    /// Where its web pages are.
+    pub fn web_address(&self) -> SocketAddr {
+        self.web_address
     }
 
     /// Its process id.
@@ -284,10 +292,11 @@ fn lines(child: &mut Child) -> Receiver<String> {
     receiver
 }
 
-/// Waits for the server's "Ready" line; gives the address that it named before.
-fn ready_address(lines: &Receiver<String>) -> Result<SocketAddr, String> {
+/// Waits for the server's "Ready" line; gives the addresses that it named before: PostgreSQL's, and
+/// that of the web pages.
+fn ready_addresses(lines: &Receiver<String>) -> Result<(SocketAddr, SocketAddr), String> {
     let deadline = Instant::now() + DEADLINE;
-    let mut address = None;
+    let (mut address, mut web_address) = (None, None);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let line = lines.recv_timeout(left).map_err(|e| match e {
@@ -297,8 +306,13 @@ fn ready_address(lines: &Receiver<String>) -> Result<SocketAddr, String> {
         if let Some(rest) = line.trim().strip_prefix("PostgreSQL ") {
             address = rest.split_whitespace().next().and_then(|a| a.parse().ok());
         }
+        if let Some(rest) = line.trim().strip_prefix("web pages ") {
+            let rest = rest.trim().trim_start_matches("http://");
+            web_address = rest.trim_end_matches('/').parse().ok();
+        }
         if line.starts_with("Ready ") {
-            return address.ok_or_else(|| "it named no address".to_owned());
+            let both = address.zip(web_address);
+            return both.ok_or_else(|| "it named no addresses".to_owned());
         }
     }
 }

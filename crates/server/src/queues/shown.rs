@@ -8,7 +8,8 @@ use forebay_admission::{
     Admission, LockView, NAMED_OWNERS, Owner, Owners, QueueId, QueueView, Reason, RelationId,
     WaiterView,
 };
-use forebay_engine::{LockRow, LockTarget, QueueStatus, QueueTotals, SessionFacts, WaiterRow};
+use forebay_catalog::Snapshot;
+use forebay_engine::{LockRow, LockTarget, QueueStatus, QueueTotals, WaiterRow};
 
 use super::tally::Tally;
 use super::why::explanation;
@@ -37,12 +38,12 @@ fn status(queue: &QueueView, tally: &Tally) -> QueueStatus {
         totals: QueueTotals {
             admitted: totals.admitted,
             waited: totals.waited,
-            wait_time_ms: counted.waited.as_secs_f64() * 1000.0,
+            wait_time_ms: counted.waits.sum().as_secs_f64() * 1000.0,
             stepped_aside: totals.stepped_aside,
             overcommitted: totals.overcommitted,
             passed: totals.passed,
             refused: totals.refused,
-            timed_out: counted.timed_out,
+            timed_out: counted.timed_out(),
             given_up: totals.given_up,
         },
     }
@@ -81,13 +82,13 @@ pub(crate) fn locks(admission: &Admission, pids: &Pids) -> Vec<LockRow> {
 }
 
 /// Every wait of the sessions that are there, the oldest first.
-pub(crate) fn waiters(admission: &Admission, pids: &Pids, asker: &SessionFacts) -> Vec<WaiterRow> {
+pub(crate) fn waiters(admission: &Admission, pids: &Pids, snapshot: &Snapshot) -> Vec<WaiterRow> {
     let queues: HashMap<QueueId, QueueView> = admission
         .queues()
         .into_iter()
         .map(|queue| (queue.id, queue))
         .collect();
-    let named = |relation: RelationId| relation_name(asker, relation);
+    let named = |relation: RelationId| relation_name(snapshot, relation);
     let process = |owner: Owner| pids.get(&owner).copied();
     let row = |(waiter, since): (WaiterView, SystemTime)| {
         let place = Place::of(&waiter, &queues);
@@ -107,8 +108,8 @@ pub(crate) fn waiters(admission: &Admission, pids: &Pids, asker: &SessionFacts) 
 }
 
 /// A relation as a message names it.
-fn relation_name(asker: &SessionFacts, relation: RelationId) -> String {
-    let found = asker.snapshot.relation_by_oid(relation.0);
+fn relation_name(snapshot: &Snapshot, relation: RelationId) -> String {
+    let found = snapshot.relation_by_oid(relation.0);
     found.map_or_else(|| relation.0.to_string(), |r| format!("\"{}\"", r.name))
 }
 

@@ -1,41 +1,76 @@
-//! What of a queue's history admission does not count, because it has no clock.
+//! What of the waits and statements of a queue admission does not count, because it has no clock.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use dashmap::DashMap;
 use forebay_admission::QueueId;
 
-/// Waiting times and time-outs of each queue.
+use crate::meters::Durations;
+
+/// Times of each queue, of those whom none governs, and of waits for locks.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(DashMap<QueueId, Counted>);
+pub(crate) struct Tally {
+    queues: DashMap<QueueId, Arc<Counted>>,
+    ungoverned: Counted,
+    locks: Arc<Counted>,
+}
 
 /// What is counted of one queue.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Counted {
-    /// How long all the waits that are over took together.
-    pub(crate) waited: Duration,
-    /// Waits that reached `QUEUE_TIMEOUT`.
-    pub(crate) timed_out: u64,
+    /// The waits that are over.
+    pub(crate) waits: Durations,
+    /// Waits that reached `QUEUE_TIMEOUT`, or `lock_timeout`.
+    timed_out: AtomicU64,
+    /// The statements that have ended, from registering to their end.
+    pub(crate) statements: Durations,
+}
+
+impl Counted {
+    pub(crate) fn timed_out(&self) -> u64 {
+        self.timed_out.load(Ordering::Relaxed)
+    }
 }
 
 impl Tally {
-    pub(crate) fn of(&self, queue: QueueId) -> Counted {
-        self.0.get(&queue).map(|c| *c).unwrap_or_default()
+    pub(crate) fn of(&self, queue: QueueId) -> Arc<Counted> {
+        let known = self.queues.get(&queue).map(|counted| Arc::clone(&counted));
+        known.unwrap_or_else(|| Arc::clone(&self.queues.entry(queue).or_default()))
+    }
+
+    /// Statements that no queue governs.
+    pub(crate) fn ungoverned(&self) -> &Counted {
+        &self.ungoverned
+    }
+
+    /// Waits for locks of relations.
+    pub(crate) fn locks(&self) -> &Counted {
+        &self.locks
     }
 
     /// A queue that is gone.
     pub(crate) fn forget(&self, queue: QueueId) {
-        self.0.remove(&queue);
+        self.queues.remove(&queue);
     }
 
-    /// A wait that begins now and ends when the answer is dropped.
-    pub(crate) fn begin_wait(self: &Arc<Self>, queue: QueueId) -> CountedWait {
-        CountedWait {
-            tally: Arc::clone(self),
-            queue,
-            began: Instant::now(),
-            timed_out: false,
+    /// A wait for a queue that begins now and ends when the answer is dropped.
+    pub(crate) fn begin_wait(&self, queue: QueueId) -> CountedWait {
+        CountedWait::new(self.of(queue))
+    }
+
+    /// A wait for locks that begins now and ends when the answer is dropped.
+    pub(crate) fn begin_lock_wait(&self) -> CountedWait {
+        CountedWait::new(Arc::clone(&self.locks))
+    }
+
+    /// A statement of `queue` that began at `began` has ended.
+    pub(crate) fn ended(&self, queue: Option<QueueId>, began: Instant) {
+        let duration = began.elapsed();
+        match queue {
+            Some(queue) => self.of(queue).statements.record(duration),
+            None => self.ungoverned.statements.record(duration),
         }
     }
 }
@@ -43,22 +78,25 @@ impl Tally {
 /// A wait that is counted when it is dropped, however it ends.
 #[derive(Debug)]
 pub(crate) struct CountedWait {
-    tally: Arc<Tally>,
-    queue: QueueId,
+    counted: Arc<Counted>,
     began: Instant,
-    timed_out: bool,
 }
 
 impl CountedWait {
-    pub(crate) fn timed_out(&mut self) {
-        self.timed_out = true;
+    fn new(counted: Arc<Counted>) -> Self {
+        Self {
+            counted,
+            began: Instant::now(),
+        }
+    }
+
+    pub(crate) fn timed_out(&self) {
+        self.counted.timed_out.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl Drop for CountedWait {
     fn drop(&mut self) {
-        let mut counted = self.tally.0.entry(self.queue).or_default();
-        counted.waited += self.began.elapsed();
-        counted.timed_out += u64::from(self.timed_out);
+        self.counted.waits.record(self.began.elapsed());
     }
 }

@@ -1,0 +1,393 @@
+//! One query: what is known of it, its statement, its timeline, its profile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use forebay_server::{Query, QueryId, TimelineEvent, UnknownQuery};
+use maud::{Markup, html};
+use serde_json::{Value, json};
+
+use super::entry::{Entry, badge};
+use crate::app::App;
+use crate::draw::{self, Span};
+use crate::format::{self, Foreign};
+use crate::layout::{heading, nothing};
+use crate::respond::{Page, Parameters, aside, plain};
+
+/// Bytes of a statement on the page; the whole is a click away.
+const SHOWN_STATEMENT_BYTES: usize = 16 * 1024;
+
+/// The id that an address names, as it was written.
+struct Named(String);
+
+impl Named {
+    fn of(parameters: &Parameters) -> Self {
+        Self(parameters.get("query_id").cloned().unwrap_or_default())
+    }
+
+    fn find(&self, app: &App) -> Option<Arc<Query>> {
+        let id: QueryId = self.0.parse().ok()?;
+        app.server.query(&id)
+    }
+
+    /// The same words for an id that is unknown, and for a text that is no id.
+    fn unknown(&self) -> String {
+        match self.0.parse::<QueryId>() {
+            Ok(id) => UnknownQuery(id).to_string(),
+            Err(_) => format!(
+                "Invalid or unknown query handle: {}",
+                format::shortened(&self.0, 100)
+            ),
+        }
+    }
+
+    fn status(&self, app: &App) -> StatusCode {
+        match self.find(app) {
+            Some(_) => StatusCode::OK,
+            None => StatusCode::NOT_FOUND,
+        }
+    }
+}
+
+pub(crate) struct OneQuery(Named);
+
+impl OneQuery {
+    pub(crate) fn new(parameters: Parameters) -> Self {
+        Self(Named::of(&parameters))
+    }
+}
+
+impl Page for OneQuery {
+    fn title(&self) -> String {
+        format!("Query {}", format::shortened(&self.0.0, 40))
+    }
+
+    fn place(&self) -> &'static str {
+        "/queries"
+    }
+
+    fn status(&self, app: &App) -> StatusCode {
+        self.0.status(app)
+    }
+
+    fn moving(&self, app: &App) -> Markup {
+        let Some(query) = self.0.find(app) else {
+            return html! { p.problem role="alert" { (Foreign(&self.0.unknown())) } };
+        };
+        let entry = Entry::new(Arc::clone(&query));
+        let timeline = query.timeline();
+        html! {
+            h1 { "Query " code { (entry.id()) } }
+            p { (badge(entry.state, entry.waits_to_be_closed))
+                @if !entry.state.is_final() {
+                    " " a.button href={ "/cancel_query?query_id=" (entry.id()) } { "Cancel" }
+                }
+            }
+            @if let Some(note) = entry.note() { p.problem { (Foreign(&note)) } }
+            (facts(&entry))
+            (heading("Statement", html! { a href={ "/query_stmt?query_id=" (entry.id()) } { "whole" } }))
+            (statement(&query))
+            (heading("Timeline", format::duration(entry.duration)))
+            (drawn(&timeline, entry.duration))
+            (events(&timeline))
+            @if let Some(plan) = super::plan::tree(&query.profile()) {
+                (heading("Plan", "time of each operator, rows that it hands on"))
+                (plan)
+            }
+            (heading("Summary", html! { a href={ "/query_profile?query_id=" (entry.id()) } { "profile" } }))
+            (summary(&query))
+        }
+    }
+
+    fn json(&self, app: &App) -> Value {
+        let Some(query) = self.0.find(app) else {
+            return json!({ "error": self.0.unknown() });
+        };
+        let timeline: Vec<Value> = query
+            .timeline()
+            .iter()
+            .map(|event| json!({ "event": event.label, "at_us": event.at_micros }))
+            .collect();
+        let info = query.info();
+        let mut value = Entry::new(Arc::clone(&query)).json();
+        value["stmt"] = json!(&*info.statement);
+        value["protocol"] = json!(info.protocol);
+        value["timeline"] = json!(timeline);
+        value
+    }
+
+    fn json_address(&self) -> String {
+        format!(
+            "/query?query_id={}&json",
+            super::queries::encoded(&self.0.0)
+        )
+    }
+}
+
+/// A time, where there was any.
+fn some_time(time: Duration) -> String {
+    match time.is_zero() {
+        true => String::new(),
+        false => format::duration(time),
+    }
+}
+
+fn facts(entry: &Entry) -> Markup {
+    let (info, facts) = (entry.query.info(), entry.query.facts());
+    let role = match info.role == info.effective_role {
+        true => info.role.to_string(),
+        false => format!("{} as {}", info.role, info.effective_role),
+    };
+    let end = entry.query.ended_at().map(format::moment);
+    let shown = [
+        ("Role", role),
+        ("Resource queue", entry.queue().to_owned()),
+        ("Type", info.statement_type.to_owned()),
+        ("Start", format::moment(entry.start)),
+        ("End", end.unwrap_or_default()),
+        ("Duration", format::duration(entry.duration)),
+        ("Rows returned", format::count(entry.rows)),
+        ("Waited for its queue", some_time(facts.queue_wait)),
+        ("Waited for locks", some_time(facts.lock_wait)),
+        ("Planning", some_time(facts.planning)),
+        (
+            "Estimated cost",
+            facts.estimated_cost.map(format::cost).unwrap_or_default(),
+        ),
+        (
+            "Memory granted",
+            facts
+                .memory_granted_bytes
+                .map(format::bytes)
+                .unwrap_or_default(),
+        ),
+        ("Tables", format::shortened(&facts.tables.join(", "), 1000)),
+        ("Session", info.session_id.to_string()),
+        ("Client", info.client_address.to_string()),
+        ("Application", info.application_name.to_string()),
+        ("Protocol", info.protocol.to_owned()),
+        ("Database", info.database.to_string()),
+        ("SQLSTATE", entry.query.sqlstate().unwrap_or_default()),
+    ];
+    html! {
+        dl.facts {
+            @for (name, value) in &shown {
+                @if !value.is_empty() { div { dt { (name) } dd { bdi { (Foreign(value)) } } } }
+            }
+        }
+    }
+}
+
+fn statement(query: &Query) -> Markup {
+    let statement = &query.info().statement;
+    let shown = format::shortened(statement, SHOWN_STATEMENT_BYTES);
+    html! {
+        pre.sql dir="ltr" { (Foreign(&shown)) }
+        @if shown.len() < statement.len() {
+            p.note { "The first " (format::bytes(SHOWN_STATEMENT_BYTES as u64)) " of " (format::bytes(statement.len() as u64)) "." }
+        }
+    }
+}
+
+fn summary(query: &Query) -> Markup {
+    let summary = query.summary();
+    html! {
+        @if summary.trim().is_empty() { (nothing("It has run no plan.")) }
+        @else { pre.table dir="ltr" { (Foreign(&summary)) } }
+    }
+}
+
+/// Which colour the time after an event has.
+fn class(label: &str) -> &'static str {
+    match label {
+        "Registered" => "created",
+        _ if label.starts_with("Pending") => "pending",
+        "First row available" => "fetching",
+        _ => "running",
+    }
+}
+
+fn drawn(timeline: &[TimelineEvent], whole: Duration) -> Markup {
+    let whole = u64::try_from(whole.as_micros()).unwrap_or(u64::MAX).max(1);
+    let part = |micros: u64| (micros as f64 / whole as f64).clamp(0.0, 1.0);
+    let ends = timeline.iter().skip(1).map(|e| e.at_micros).chain([whole]);
+    let spans: Vec<Span> = timeline
+        .iter()
+        .zip(ends)
+        .map(|(event, end)| Span {
+            class: class(&event.label),
+            from: part(event.at_micros),
+            to: part(end),
+        })
+        .collect();
+    let marks: Vec<f64> = timeline.iter().map(|e| part(e.at_micros)).collect();
+    html! {
+        (draw::timeline("The query's life", &spans, &marks))
+        div.legend {
+            @for (class, name) in [("created", "before admission"), ("pending", "waiting"), ("running", "planning and running"), ("fetching", "rows go to the client")] {
+                span.key { svg viewBox="0 0 10 10" aria-hidden="true" { rect class=(class) width="10" height="10" {} } (name) }
+            }
+        }
+    }
+}
+
+fn events(timeline: &[TimelineEvent]) -> Markup {
+    let before = std::iter::once(0).chain(timeline.iter().map(|e| e.at_micros));
+    let steps: Vec<(&TimelineEvent, u64)> = timeline.iter().zip(before).collect();
+    html! {
+        table {
+            thead { tr { th { "Event" } th.number { "At" } th.number { "After" } } }
+            tbody {
+                @for (event, before) in steps {
+                    tr {
+                        td { (Foreign(&event.label)) }
+                        td.number { (format::duration(Duration::from_micros(event.at_micros))) }
+                        td.number { (format::duration(Duration::from_micros(event.at_micros.saturating_sub(before)))) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A long text about a query, alone on its page.
+#[derive(Clone, Copy)]
+enum Part {
+    Statement,
+    Profile,
+    Summary,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Statement => "Statement",
+            Self::Profile => "Profile",
+            Self::Summary => "Summary",
+        }
+    }
+
+    fn path(self) -> &'static str {
+        match self {
+            Self::Statement => "/query_stmt",
+            Self::Profile => "/query_profile",
+            Self::Summary => "/query_summary",
+        }
+    }
+
+    fn text(self, query: &Query) -> String {
+        match self {
+            Self::Statement => query.info().statement.to_string(),
+            Self::Profile => query.profile().to_text(),
+            Self::Summary => query.summary(),
+        }
+    }
+
+    /// With Impala's names.
+    fn json(self, query: &Query) -> Value {
+        let id = query.id().to_string();
+        match self {
+            Self::Statement => json!({ "query_id": id, "stmt": &*query.info().statement }),
+            Self::Summary => json!({ "query_id": id, "summary": query.summary() }),
+            Self::Profile => {
+                // It is JSON already, of a kind that this crate knows nothing about.
+                let contents = serde_json::from_str::<Value>(&query.profile().to_json());
+                json!({ "query_id": id, "contents": contents.unwrap_or_default() })
+            }
+        }
+    }
+}
+
+/// The page of a long text.
+pub(crate) struct Text {
+    named: Named,
+    part: Part,
+}
+
+impl Text {
+    pub(crate) fn statement(parameters: Parameters) -> Self {
+        Self::new(&parameters, Part::Statement)
+    }
+
+    pub(crate) fn profile(parameters: Parameters) -> Self {
+        Self::new(&parameters, Part::Profile)
+    }
+
+    pub(crate) fn summary(parameters: Parameters) -> Self {
+        Self::new(&parameters, Part::Summary)
+    }
+
+    fn new(parameters: &Parameters, part: Part) -> Self {
+        let named = Named::of(parameters);
+        Self { named, part }
+    }
+}
+
+impl Page for Text {
+    fn title(&self) -> String {
+        let id = format::shortened(&self.named.0, 40);
+        format!("{} of {id}", self.part.name())
+    }
+
+    fn place(&self) -> &'static str {
+        "/queries"
+    }
+
+    fn status(&self, app: &App) -> StatusCode {
+        self.named.status(app)
+    }
+
+    fn is_live(&self) -> bool {
+        false
+    }
+
+    fn moving(&self, app: &App) -> Markup {
+        let Some(query) = self.named.find(app) else {
+            return html! { p.problem role="alert" { (Foreign(&self.named.unknown())) } };
+        };
+        let id = query.id().to_string();
+        html! {
+            h1 { (self.part.name()) " of " a href={ "/query?query_id=" (id) } { code { (id) } } }
+            @if matches!(self.part, Part::Profile) { (downloads(&id)) }
+            pre.sql.whole dir="ltr" { (Foreign(&self.part.text(&query))) }
+        }
+    }
+
+    fn json(&self, app: &App) -> Value {
+        match self.named.find(app) {
+            Some(query) => self.part.json(&query),
+            None => json!({ "error": self.named.unknown() }),
+        }
+    }
+
+    fn json_address(&self) -> String {
+        let id = super::queries::encoded(&self.named.0);
+        format!("{}?query_id={id}&json", self.part.path())
+    }
+}
+
+fn downloads(id: &str) -> Markup {
+    html! {
+        p {
+            a.button href={ "/query_profile_plain_text?query_id=" (id) } download={ "profile_" (id.replace(':', "_")) ".txt" } { "Text" }
+            " "
+            a.button href={ "/query_profile?json&query_id=" (id) } download={ "profile_" (id.replace(':', "_")) ".json" } { "JSON" }
+        }
+    }
+}
+
+/// The profile as it is, without a page around it.
+pub(crate) async fn plain_profile(
+    State(app): State<Arc<App>>,
+    parameters: axum::extract::Query<Parameters>,
+) -> Response {
+    let named = Named::of(&parameters);
+    let made = aside(move || match named.find(&app) {
+        Some(query) => plain(StatusCode::OK, query.profile().to_text()),
+        None => plain(StatusCode::NOT_FOUND, named.unknown() + "\n"),
+    });
+    made.await
+}
