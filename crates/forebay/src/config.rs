@@ -45,6 +45,16 @@ pub struct Config {
     pub query_log_size: usize,
     /// How many bytes of them, at most.
     pub query_log_size_in_bytes: usize,
+    /// Whether profiles of ended queries are written into the profile log.
+    pub profile_log: bool,
+    /// Whether statements are written into the audit log.
+    pub audit_log: bool,
+    /// Whether the server stops when an audit event cannot be written.
+    pub abort_on_failed_audit_event: bool,
+    /// For how many days ended queries are kept; 0: none is.
+    pub query_history_days: usize,
+    /// How large the history of queries may become, in bytes.
+    pub query_history_size_bytes: usize,
     /// How long a client may take to log in.
     pub authentication_timeout: Duration,
     /// The longest message that a client may send, in bytes.
@@ -280,6 +290,54 @@ const SETTINGS: &[Setting] = &[
         },
     ),
     setting(
+        "profile-log",
+        "on|off",
+        "on",
+        "Whether profiles of ended queries are written into profiles/ of the data directory",
+        "on or off",
+        |config, values| put(&mut config.profile_log, on_or_off(values)),
+    ),
+    setting(
+        "audit-log",
+        "on|off",
+        "off",
+        "Whether an event for each statement is written into audit/ of the data directory",
+        "on or off",
+        |config, values| put(&mut config.audit_log, on_or_off(values)),
+    ),
+    setting(
+        "abort-on-failed-audit-event",
+        "on|off",
+        "off",
+        "Whether the server stops when such an event cannot be written",
+        "on or off",
+        |config, values| put(&mut config.abort_on_failed_audit_event, on_or_off(values)),
+    ),
+    setting(
+        "query-history-days",
+        "N",
+        "30",
+        "For how many days ended queries are kept in history/ of the data directory; 0: none is",
+        "a whole number from 0 to 36500",
+        |config, values| {
+            put(
+                &mut config.query_history_days,
+                whole_number(values, 0, 36_500),
+            )
+        },
+    ),
+    setting(
+        "query-history-size",
+        "SIZE",
+        "10GB",
+        "How large the history may become; the oldest queries go first",
+        "a size, in bytes or with the unit kB, MB or GB",
+        |config, values| {
+            let bytes = single(values).and_then(parse_size_bytes);
+            put(&mut config.query_history_size_bytes, bytes)
+        },
+    ),
+    setting(
         "authentication-timeout",
         "TIME",
         "1min",
@@ -420,6 +478,14 @@ fn put<T>(field: &mut T, value: Option<T>) -> bool {
 fn single(values: &[String]) -> Option<&str> {
     match values {
         [value] => Some(value),
+        _ => None,
+    }
+}
+
+fn on_or_off(values: &[String]) -> Option<bool> {
+    match single(values)? {
+        "on" => Some(true),
+        "off" => Some(false),
         _ => None,
     }
 }
@@ -620,6 +686,11 @@ fn blank() -> Config {
         unregistration_thread_pool_queue_depth: 0,
         query_log_size: 0,
         query_log_size_in_bytes: 0,
+        profile_log: false,
+        audit_log: false,
+        abort_on_failed_audit_event: false,
+        query_history_days: 0,
+        query_history_size_bytes: 0,
         authentication_timeout: Duration::ZERO,
         max_message_size_bytes: 0,
         target_partitions: 0,
@@ -826,6 +897,11 @@ mod tests {
             unregistration_thread_pool_queue_depth: 16,
             query_log_size: 200,
             query_log_size_in_bytes: 256 << 20,
+            profile_log: true,
+            audit_log: false,
+            abort_on_failed_audit_event: false,
+            query_history_days: 30,
+            query_history_size_bytes: 10 << 30,
             authentication_timeout: Duration::from_secs(60),
             max_message_size_bytes: 64 << 20,
             target_partitions: core_count(),
@@ -873,6 +949,11 @@ mod tests {
             ("unregistration_thread_pool_queue_depth", "5"),
             ("query_log_size", "10000"),
             ("query_log_size_in_bytes", "1GB"),
+            ("profile_log", "off"),
+            ("audit_log", "on"),
+            ("abort_on_failed_audit_event", "on"),
+            ("query_history_days", "7"),
+            ("query_history_size", "2GB"),
             ("authentication_timeout", "10s"),
             ("max_message_size", "1MB"),
             ("target_partitions", "3"),
@@ -903,6 +984,11 @@ mod tests {
             unregistration_thread_pool_queue_depth: 5,
             query_log_size: 10_000,
             query_log_size_in_bytes: 1 << 30,
+            profile_log: false,
+            audit_log: true,
+            abort_on_failed_audit_event: true,
+            query_history_days: 7,
+            query_history_size_bytes: 2 << 30,
             authentication_timeout: Duration::from_secs(10),
             max_message_size_bytes: 1 << 20,
             target_partitions: 3,
@@ -1013,6 +1099,11 @@ mod tests {
             ("unregistration_thread_pool_queue_depth", &["0"]),
             ("query_log_size", &["-1", "all"]),
             ("query_log_size_in_bytes", &["-1", "1XB"]),
+            ("profile_log", &["", "maybe"]),
+            ("audit_log", &["1"]),
+            ("abort_on_failed_audit_event", &["ON "]),
+            ("query_history_days", &["-1", "36501"]),
+            ("query_history_size", &["much"]),
             ("authentication_timeout", &["60", "0s", "999ms", "11min"]),
             (
                 "max_message_size",
@@ -1117,6 +1208,11 @@ unregistration_thread_pool_size = 4 # default
 unregistration_thread_pool_queue_depth = 16 # default
 query_log_size = 200 # default
 query_log_size_in_bytes = "256MB" # default
+profile_log = "on" # default
+audit_log = "off" # default
+abort_on_failed_audit_event = "off" # default
+query_history_days = 30 # default
+query_history_size = "10GB" # default
 authentication_timeout = "1min"    # default
 max_message_size = "64MB"          # default
 target_partitions = "auto"         # default

@@ -11,7 +11,9 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use forebay_engine::EngineConfig;
-use forebay_lifecycle::{PoolSettings, QueryLogLimits};
+use forebay_lifecycle::{
+    ArchiveOptions, HistoryOptions, PoolSettings, QueryLogLimits, Retention, Rotation,
+};
 use forebay_postgres::Tls;
 use forebay_server::{Server, ServerConfig};
 use tokio::net::TcpListener;
@@ -115,7 +117,10 @@ async fn serve(effective: Effective, logs: forebay_web::Logs) -> anyhow::Result<
         let options = observe::options(server.clone(), logs, settings);
         tokio::spawn(forebay_web::serve(listener, options, stop_pages.clone()))
     });
-    signals.until_stop(|| reload(tls.as_deref())).await;
+    let audit_failed = tokio::select! {
+        () = signals.until_stop(|| reload(tls.as_deref())) => false,
+        () = server.audit_failed() => true,
+    };
     stop.cancel();
     accepting.await?;
     shut_down(&server, &config, &mut signals).await;
@@ -125,6 +130,9 @@ async fn serve(effective: Effective, logs: forebay_web::Logs) -> anyhow::Result<
     }
     server.close().await;
     println!("Stopped.");
+    if audit_failed {
+        bail!("stopped because an audit event could not be written (abort_on_failed_audit_event)");
+    }
     Ok(())
 }
 
@@ -172,6 +180,19 @@ async fn open(config: &Config) -> anyhow::Result<Server> {
             unregistration_thread_pool_size: config.unregistration_thread_pool_size,
             unregistration_thread_pool_queue_depth: config.unregistration_thread_pool_queue_depth,
         },
+        archive: ArchiveOptions {
+            profile_log: config.profile_log,
+            audit_log: config.audit_log,
+            rotation: Rotation::default(),
+            history: (config.query_history_days > 0).then(|| HistoryOptions {
+                retention: Retention {
+                    days: u32::try_from(config.query_history_days).ok(),
+                    bytes: Some(config.query_history_size_bytes as u64),
+                },
+                ..HistoryOptions::default()
+            }),
+        },
+        abort_on_failed_audit_event: config.abort_on_failed_audit_event,
         engine: EngineConfig {
             target_partitions: Some(config.target_partitions),
             batch_size: Some(config.batch_size),

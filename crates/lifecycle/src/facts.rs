@@ -1,5 +1,6 @@
 //! What is learnt of a query on its way.
 
+use crate::AuditObject;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ pub struct Facts {
     pub lock_wait: Duration,
     /// Resolving and planning.
     pub planning: Duration,
-    /// From the start of the plan to the first row.
-    pub first_row: Option<Duration>,
+    /// When its plan started: microseconds since it was registered.
+    pub started_us: Option<u64>,
     /// Plan cost as estimated, in PostgreSQL's unit.
     pub estimated_cost: Option<f64>,
     /// Memory that it was granted, in bytes.
@@ -25,6 +26,8 @@ pub struct Facts {
     pub rows_returned: u64,
     /// Relations that it reads or writes, as it names them.
     pub tables: Vec<String>,
+    /// The same with the privileges that it needs on them.
+    pub objects: Vec<AuditObject>,
     /// How often it has given everything back and waited again.
     pub stepped_aside: u32,
     /// Whether it was granted something beyond a limit.

@@ -39,6 +39,7 @@ mod audit;
 mod columns;
 mod disk;
 mod facts;
+mod files;
 mod histogram;
 mod history;
 mod id;
@@ -52,6 +53,7 @@ mod record;
 mod redact;
 mod registry;
 mod rotated;
+mod row;
 mod state;
 mod sync;
 
@@ -59,6 +61,7 @@ pub use archive::{Archive, KeepNothing};
 pub use audit::{AuditEvent, AuditLog, AuditObject};
 pub use columns::{COLUMNS, Column};
 pub use facts::Facts;
+pub use files::{ArchiveFiles, ArchiveOptions, OnAuditFailure};
 pub use histogram::{Histogram, HistogramSnapshot};
 pub use history::{
     Health, History, HistoryFile, HistoryOptions, Opened, Retention, Snapshot, Trouble,

@@ -100,7 +100,7 @@ mod tests {
             ..QueryLogLimits::default()
         });
         let queries: Vec<_> = (0..5)
-            .map(|_| Arc::new(Query::new(NewQuery::default())))
+            .map(|_| Arc::new(Query::new(NewQuery::default(), 1)))
             .collect();
         for query in &queries {
             log.push(Arc::clone(query));
@@ -120,7 +120,7 @@ mod tests {
                 statement,
                 ..NewQuery::default()
             };
-            Arc::new(Query::new(info))
+            Arc::new(Query::new(info, 1))
         };
         let log = QueryLog::new(QueryLogLimits {
             query_log_size_in_bytes: 10_000,
@@ -141,7 +141,7 @@ mod tests {
             query_log_size: 0,
             ..QueryLogLimits::default()
         });
-        let query = Arc::new(Query::new(NewQuery::default()));
+        let query = Arc::new(Query::new(NewQuery::default(), 1));
         log.push(Arc::clone(&query));
         assert!(log.get(&query.id()).is_none());
         assert_eq!(log.size(), (0, 0));

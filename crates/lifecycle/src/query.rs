@@ -106,6 +106,7 @@ pub struct TimelineEvent {
 /// by everyone who looks.
 pub struct Query {
     id: QueryId,
+    serial: u64,
     info: NewQuery,
     started_at: DateTime<Utc>,
     /// The clock of the timeline. The wall clock may jump, this one does not.
@@ -129,7 +130,7 @@ struct Book {
 }
 
 impl Query {
-    pub(crate) fn new(info: NewQuery) -> Self {
+    pub(crate) fn new(info: NewQuery, serial: u64) -> Self {
         let mut timeline = Vec::with_capacity(TIMELINE_FIRST_CAPACITY);
         timeline.push(TimelineEvent {
             label: "Registered".into(),
@@ -137,6 +138,7 @@ impl Query {
         });
         Query {
             id: QueryId::random(),
+            serial,
             info,
             started_at: Utc::now(),
             started: Instant::now(),
@@ -157,6 +159,11 @@ impl Query {
     /// The query's name.
     pub fn id(&self) -> QueryId {
         self.id
+    }
+
+    /// Its place among all that were registered since the server started, from 1.
+    pub fn serial(&self) -> u64 {
+        self.serial
     }
 
     /// Who asked what.
@@ -351,7 +358,11 @@ impl Query {
             Some(reason) => Cow::Owned(format!("Pending: {reason}")),
             None => Cow::Borrowed("Running"),
         };
-        book.note(self.started.elapsed(), label);
+        let now = self.started.elapsed();
+        book.note(now, label);
+        if next == QueryState::Running {
+            book.facts.started_us.get_or_insert(whole_micros(now));
+        }
         book.state = next;
         book.pending_reason = pending_reason;
         true
@@ -427,7 +438,7 @@ mod tests {
 
     #[test]
     fn a_life_with_a_wait_and_a_step_aside() {
-        let query = Query::new(NewQuery::default());
+        let query = Query::new(NewQuery::default(), 1);
         assert_eq!(query.state(), QueryState::Created);
         assert!(query.set_pending("a slot of pg_default"));
         assert_eq!(
@@ -457,7 +468,7 @@ mod tests {
 
     #[test]
     fn an_end_is_the_end() {
-        let query = Query::new(NewQuery::default());
+        let query = Query::new(NewQuery::default(), 1);
         assert_eq!((query.ended_at(), query.outcome()), (None, None));
         let outcome = Outcome::Cancelled {
             reason: "the client asked".into(),
@@ -482,14 +493,14 @@ mod tests {
     #[cfg(debug_assertions)]
     #[should_panic(expected = "is RUNNING already")]
     fn running_twice_is_a_mistake() {
-        let query = Query::new(NewQuery::default());
+        let query = Query::new(NewQuery::default(), 1);
         query.set_running();
         query.set_running();
     }
 
     #[test]
     fn a_timeline_is_bounded_and_keeps_the_end() {
-        let query = Query::new(NewQuery::default());
+        let query = Query::new(NewQuery::default(), 1);
         for _ in 0..10 * TIMELINE_MAX_EVENTS {
             query.event("Fetched");
         }

@@ -99,10 +99,10 @@ impl Registry {
     /// Gives the query an id and makes it visible to everyone. Keep the guard as long as the
     /// statement lives.
     pub fn register(&self, info: NewQuery) -> RegisteredQuery {
-        let query = Arc::new(Query::new(info));
+        let serial = 1 + self.0.totals.registered.fetch_add(1, Ordering::Relaxed);
+        let query = Arc::new(Query::new(info, serial));
         let before = self.0.living.insert(query.id(), Arc::clone(&query));
         debug_assert!(before.is_none(), "two queries with the id {}", query.id());
-        self.0.totals.registered.fetch_add(1, Ordering::Relaxed);
         RegisteredQuery {
             query,
             registry: self.clone(),

@@ -72,10 +72,11 @@ use datafusion::prelude::SessionConfig;
 use forebay_admission::Admission;
 use forebay_catalog::{Catalog, NewRelation, RelationDefinition};
 use forebay_engine::{CpuAccount, Engine, EngineConfig, discover};
-use forebay_lifecycle::{KeepNothing, PoolSettings, QueryLogLimits};
+use forebay_lifecycle::{ArchiveFiles, ArchiveOptions, PoolSettings, QueryLogLimits, Redactor};
 
 use sessions::Sessions;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 /// What the operator chose for the server.
 #[derive(Debug, Clone)]
@@ -90,6 +91,10 @@ pub struct ServerConfig {
     pub query_log: QueryLogLimits,
     /// Who archives them.
     pub unregistration_pool: PoolSettings,
+    /// In which files, below the data directory.
+    pub archive: ArchiveOptions,
+    /// Whether the server stops when an audit event cannot be written.
+    pub abort_on_failed_audit_event: bool,
     /// Choices about execution.
     pub engine: EngineConfig,
 }
@@ -103,6 +108,9 @@ pub struct Server {
 /// Statements that may plan at once before they have a slot (`MIN_COST`).
 const ESTIMATES_AT_ONCE: usize = 4;
 
+/// What is kept of a statement's text, in bytes.
+const MAX_KEPT_STATEMENT_BYTES: usize = 256 * 1024;
+
 struct Inner {
     config: ServerConfig,
     session_config: SessionConfig,
@@ -112,6 +120,10 @@ struct Inner {
     /// Turns of those who plan before they have a slot.
     estimates: Semaphore,
     registry: Registry,
+    /// Takes secrets out of the statements that are kept.
+    redactor: Redactor,
+    /// An audit event could not be written, and the server must not go on.
+    audit_failed: CancellationToken,
     sessions: Arc<Sessions>,
     shutting_down: AtomicBool,
 }
@@ -126,10 +138,12 @@ impl Server {
         let admission = Admission::new();
         let sessions = Arc::new(Sessions::new(admission.clone()));
         let engine = Engine::new(&config.engine, Arc::clone(&sessions) as _)?;
+        let audit_failed = CancellationToken::new();
+        let archive = open_archive(data_dir, &config, audit_failed.clone())?;
         let registry = Registry::new(
             config.query_log,
             config.unregistration_pool,
-            Box::new(KeepNothing),
+            Box::new(archive),
         );
         let tally = Arc::clone(&sessions.tally);
         queues::keep_in_step(&catalog, admission.clone(), tally).await;
@@ -149,6 +163,8 @@ impl Server {
                 admission,
                 estimates: Semaphore::new(ESTIMATES_AT_ONCE),
                 registry,
+                redactor: Redactor::new(MAX_KEPT_STATEMENT_BYTES),
+                audit_failed,
                 sessions,
                 shutting_down: AtomicBool::new(false),
             }),
@@ -226,6 +242,12 @@ impl Server {
         self.inner.sessions.all_closed().await;
     }
 
+    /// Waits until the server must stop because an audit event could not be written
+    /// (`abort_on_failed_audit_event`).
+    pub async fn audit_failed(&self) {
+        self.inner.audit_failed.cancelled().await;
+    }
+
     /// Sessions that live now.
     #[must_use]
     pub fn session_count(&self) -> usize {
@@ -255,4 +277,36 @@ impl Server {
     fn is_shutting_down(&self) -> bool {
         self.inner.shutting_down.load(Ordering::Acquire)
     }
+}
+
+/// Opens the files that queries are archived in, and tells what the last run has left.
+fn open_archive(
+    data_dir: &Path,
+    config: &ServerConfig,
+    audit_failed: CancellationToken,
+) -> Result<ArchiveFiles> {
+    let abort = config.abort_on_failed_audit_event;
+    let on_audit_failure = Box::new(move |_: &std::io::Error| {
+        if abort {
+            audit_failed.cancel();
+        }
+    });
+    let archive = ArchiveFiles::open(data_dir, config.archive.clone(), on_audit_failure);
+    let archive = archive.map_err(|error| Error::new("58030", error.to_string()))?;
+    if let Some(history) = archive.history() {
+        let opened = history.opened();
+        if opened.lost > 0 {
+            tracing::warn!(
+                "{} queries of the last run are not in the history: it ended before they were archived",
+                opened.lost
+            );
+        }
+        if opened.recovered > 0 {
+            tracing::info!(
+                "{} queries of the last run were recovered",
+                opened.recovered
+            );
+        }
+    }
+    Ok(archive)
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use forebay_admission::{Charge, QueueId, Slot};
 use forebay_catalog::Priority;
-use forebay_lifecycle::{Facts, Outcome, RegisteredQuery};
-use forebay_sql::{Class, Parsed};
+use forebay_lifecycle::{AuditObject, Facts, Outcome, RegisteredQuery};
+use forebay_sql::{Class, LockMode, Parsed, RelationUse};
 use tokio::time::Instant;
 
 use crate::admit::GoverningQueue;
@@ -48,6 +48,20 @@ pub(crate) struct Running {
     suspended: bool,
     returned_rows: bool,
     holds: Holds,
+}
+
+/// A relation with the privilege that the statement needs on it, as its lock tells: a statement
+/// that only reads takes the weakest.
+fn audit_object(used: &RelationUse) -> AuditObject {
+    AuditObject {
+        name: used.name.join("."),
+        kind: "RELATION",
+        privilege: match used.mode {
+            LockMode::AccessShare => "SELECT",
+            LockMode::AccessExclusive => "OWNER",
+            _ => "WRITE",
+        },
+    }
 }
 
 /// How long a statement may take; `None` is for ever.
@@ -135,6 +149,7 @@ impl Running {
         self.learn(|facts| {
             facts.queue = queue.map(|queue| Arc::clone(&queue.name));
             facts.tables = class.relations.iter().map(|r| r.name.join(".")).collect();
+            facts.objects = class.relations.iter().map(audit_object).collect();
         });
     }
 

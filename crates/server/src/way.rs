@@ -3,6 +3,7 @@
 //! [`Session::run`] is the whole of it, in the order of design.md section 2. What it calls is
 //! below it in the same order.
 
+use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -283,7 +284,10 @@ impl Session {
             role: Arc::clone(&self.identity.login_role),
             effective_role: self.current_user().into(),
             database: Arc::clone(&self.identity.database),
-            statement: Arc::clone(text),
+            statement: match self.server.inner.redactor.redact(text) {
+                Cow::Borrowed(whole) if whole.len() == text.len() => Arc::clone(text),
+                redacted => redacted.into(),
+            },
             statement_type: class.statement_type,
         });
         self.show_activity(Activity::Active, Some((text, query.id())));

@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use flate2::Compression;
 use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
@@ -48,6 +50,21 @@ impl FrozenProfile {
             .read_to_string(&mut json)
             .map_err(|error| UnreadableProfile(error.to_string()))?;
         serde_json::from_str(&json).map_err(|error| UnreadableProfile(error.to_string()))
+    }
+
+    /// The profile as a line of text: base64, as the profile log has it.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        BASE64_STANDARD.encode(&self.compressed)
+    }
+
+    /// Reads what [`FrozenProfile::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`UnreadableProfile`] for another text.
+    pub fn decode(text: &[u8]) -> Result<Profile, UnreadableProfile> {
+        let compressed = BASE64_STANDARD.decode(text);
+        Self::read(&compressed.map_err(|error| UnreadableProfile(error.to_string()))?)
     }
 
     pub(crate) fn profile(&self) -> Profile {

@@ -5,7 +5,7 @@
 //! ([`PlanProfile`]). While the query lives it is made anew for each reader. Once it has ended, the
 //! first one who asks (a reader, or the pool) freezes it; from then on everybody gets the same.
 
-mod build;
+pub(crate) mod build;
 mod frozen;
 mod plan;
 mod summary;
@@ -94,6 +94,13 @@ impl Profile {
     pub fn info(&self, name: &str) -> Option<&str> {
         let found = self.info.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// The value of the counter `name` in this node.
+    #[must_use]
+    pub fn counter(&self, name: &str) -> Option<i64> {
+        let found = self.counters.iter().find(|counter| counter.name == name);
+        found.map(|counter| counter.value)
     }
 
     /// The child called `name`.

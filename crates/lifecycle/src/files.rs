@@ -1,0 +1,147 @@
+//! The files that ended queries are archived in.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::Utc;
+
+use crate::{
+    Archive, AuditEvent, AuditLog, History, HistoryOptions, ProfileLog, Query, QueryRecord,
+    Rotation,
+};
+
+/// Which files are written.
+#[derive(Debug, Clone)]
+pub struct ArchiveOptions {
+    /// The profile log: a line for each query.
+    pub profile_log: bool,
+    /// The audit log: a line for each statement.
+    pub audit_log: bool,
+    /// The bounds of either log.
+    pub rotation: Rotation,
+    /// The durable history; `None` keeps none.
+    pub history: Option<HistoryOptions>,
+}
+
+impl Default for ArchiveOptions {
+    fn default() -> Self {
+        Self {
+            profile_log: true,
+            audit_log: false,
+            rotation: Rotation::default(),
+            history: Some(HistoryOptions::default()),
+        }
+    }
+}
+
+/// What to do when an audit event cannot be written.
+pub type OnAuditFailure = dyn Fn(&io::Error) + Send + Sync;
+
+/// Archives queries in files below one folder: `profiles/profile.log`, `audit/audit.log` and
+/// `history/`.
+pub struct ArchiveFiles {
+    profile_log: Option<ProfileLog>,
+    audit_log: Option<AuditLog>,
+    history: Option<Arc<History>>,
+    on_audit_failure: Box<OnAuditFailure>,
+}
+
+impl ArchiveFiles {
+    /// Opens the files below `folder`.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be made, read or written; with its name and the reason.
+    pub fn open(
+        folder: &Path,
+        options: ArchiveOptions,
+        on_audit_failure: Box<OnAuditFailure>,
+    ) -> io::Result<Self> {
+        let rotation = options.rotation;
+        let profile_log = options
+            .profile_log
+            .then(|| folder.join("profiles/profile.log"));
+        let audit_log = options.audit_log.then(|| folder.join("audit/audit.log"));
+        let profile_log = profile_log.map(|path| ProfileLog::open(&path, rotation));
+        let audit_log = audit_log.map(|path| AuditLog::open(&path, rotation));
+        let history = options
+            .history
+            .map(|h| History::open(&folder.join("history"), h));
+        Ok(Self {
+            profile_log: profile_log.transpose()?,
+            audit_log: audit_log.transpose()?,
+            history: history.transpose()?.map(Arc::new),
+            on_audit_failure,
+        })
+    }
+
+    /// The durable history, if there is one.
+    pub fn history(&self) -> Option<&Arc<History>> {
+        self.history.as_ref()
+    }
+
+    fn write_profile(&self, query: &Query) {
+        let Some(log) = &self.profile_log else {
+            return;
+        };
+        let payload = query.frozen().encode();
+        if let Err(error) = log.write(Utc::now(), query.id(), payload.as_bytes()) {
+            tracing::error!(
+                "the profile of query {} is not in its log: {error}",
+                query.id()
+            );
+        }
+    }
+
+    fn write_audit_event(&self, query: &Query, record: &QueryRecord) {
+        let Some(log) = &self.audit_log else {
+            return;
+        };
+        let refused = record.sqlstate.as_deref() == Some("42501");
+        let event = AuditEvent {
+            time: record.start_time,
+            query_id: record.query_id,
+            session_id: record.session_id,
+            role: &record.role,
+            effective_role: &record.effective_role,
+            client_address: &record.client_address,
+            database: &record.database,
+            statement_type: &record.statement_type,
+            statement: &record.statement,
+            objects: &query.facts().objects,
+            allowed: !refused,
+            status: record.status.as_deref().unwrap_or_default(),
+            sqlstate: record.sqlstate.as_deref(),
+        };
+        if let Err(error) = log.write(&event) {
+            tracing::error!(
+                "the audit event of query {} is not in its log: {error}",
+                query.id()
+            );
+            (self.on_audit_failure)(&error);
+        }
+    }
+}
+
+impl Archive for ArchiveFiles {
+    fn archive(&self, query: &Query) {
+        self.write_profile(query);
+        let record = query.record();
+        self.write_audit_event(query, &record);
+        if let Some(history) = &self.history {
+            history.append(Arc::new(record));
+        }
+    }
+
+    fn flush(&self) {
+        let logs = [
+            self.profile_log.as_ref().map(ProfileLog::sync),
+            self.audit_log.as_ref().map(AuditLog::sync),
+            self.history.as_ref().map(|history| history.close()),
+        ];
+        for error in logs.into_iter().flatten().filter_map(Result::err) {
+            tracing::error!("while closing the archive: {error}");
+        }
+    }
+}
