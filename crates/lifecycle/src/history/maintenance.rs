@@ -167,23 +167,18 @@ impl Shared {
 
     /// Removes the files that the retention does not allow, and those that were merged.
     fn retain(&self, worker: &mut Worker) -> io::Result<()> {
-        self.expire(worker);
-        self.remove_files(worker)
-    }
-
-    /// Takes the files from readers that the retention does not allow.
-    fn expire(&self, worker: &mut Worker) {
-        // A file tells that its segments are done with. It must not go before they have.
-        if worker.must_sync || !worker.finished_segments.is_empty() {
-            return;
+        // Nothing goes before the names of what replaces it are on the disk.
+        if worker.must_sync {
+            return Ok(());
         }
-        let mut state = self.state.lock();
-        let expired = expired(
-            &state.files,
-            &self.options.retention,
-            Utc::now().date_naive(),
-        );
-        worker.removed.extend(state.files.drain(..expired));
+        // A file tells that its segments are done with, so they go before it.
+        if worker.finished_segments.is_empty() {
+            let mut state = self.state.lock();
+            let today = Utc::now().date_naive();
+            let expired = expired(&state.files, &self.options.retention, today);
+            worker.removed.extend(state.files.drain(..expired));
+        }
+        self.remove_files(worker)
     }
 
     /// Removes the files that no reader has any more.
