@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use forebay_server::{DurationCounts, QueueOverview};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -392,33 +392,31 @@ impl Collector for Metrics {
                     .iter()
                     .map(|(name, value)| (*name, escaped(value)))
                     .collect();
-                let mut encoder = family.encode_family(&labels)?;
-                match value {
-                    Value::Gauge(number) => encoder.encode_gauge(number)?,
-                    Value::Counter(number) => {
-                        encoder.encode_counter::<NoLabelSet, _, f64>(number, None)?
-                    }
-                    Value::Histogram(counts) => {
-                        let buckets: Vec<(f64, u64)> = counts
-                            .buckets
-                            .iter()
-                            // The encoder's way to say that there is no bound.
-                            .map(|(bound, n)| {
-                                (if bound.is_finite() { *bound } else { f64::MAX }, *n)
-                            })
-                            .collect();
-                        let sum = counts.sum.as_secs_f64();
-                        encoder.encode_histogram::<NoLabelSet>(
-                            sum,
-                            counts.count(),
-                            &buckets,
-                            None,
-                        )?;
-                    }
+                // Without labels there are no braces either.
+                match labels.is_empty() {
+                    true => write(&mut family, value)?,
+                    false => write(&mut family.encode_family(&labels)?, value)?,
                 }
             }
         }
         Ok(())
+    }
+}
+
+fn write(encoder: &mut MetricEncoder<'_>, value: &Value) -> Result<(), std::fmt::Error> {
+    match value {
+        Value::Gauge(number) => encoder.encode_gauge(number),
+        Value::Counter(number) => encoder.encode_counter::<NoLabelSet, _, f64>(number, None),
+        Value::Histogram(counts) => {
+            let buckets: Vec<(f64, u64)> = counts
+                .buckets
+                .iter()
+                // The encoder's way to say that there is no bound.
+                .map(|(bound, n)| (if bound.is_finite() { *bound } else { f64::MAX }, *n))
+                .collect();
+            let (sum, count) = (counts.sum.as_secs_f64(), counts.count());
+            encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+        }
     }
 }
 

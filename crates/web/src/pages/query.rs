@@ -227,7 +227,7 @@ fn drawn(timeline: &[TimelineEvent], whole: Duration) -> Markup {
     html! {
         (draw::timeline("The query's life", &spans, &marks))
         div.legend {
-            @for (class, name) in [("created", "before admission"), ("pending", "waiting"), ("running", "planning and running"), ("fetching", "rows go to the client")] {
+            @for (class, name) in [("created", "before it runs: locks, planning"), ("pending", "waiting"), ("running", "running"), ("fetching", "rows go to the client")] {
                 span.key { svg viewBox="0 0 10 10" aria-hidden="true" { rect class=(class) width="10" height="10" {} } (name) }
             }
         }
