@@ -227,7 +227,7 @@ fn little_memory_makes_fewer_partitions_and_smaller_batches() {
     };
     let config = config.session_config();
     let partitions = |mb: u64| planned(&config, mb << 20, 8.0).target_partitions();
-    assert_eq!([1024, 80, 32, 1].map(partitions), [4, 2, 1, 1]);
+    assert_eq!([1024, 130, 80, 1].map(partitions), [4, 2, 1, 1]);
     let rows = |mb: u64, width| planned(&config, mb << 20, width).batch_size();
     assert_eq!([rows(1024, 200.0), rows(32, 16.0)], [8192, 8192]);
     assert_eq!([rows(32, 1024.0), rows(1, 1024.0)], [1024, 64]);

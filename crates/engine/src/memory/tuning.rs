@@ -10,7 +10,7 @@ use crate::Estimate;
 
 /// What one partition of a plan should have, in bytes. A plan with less for each gets fewer of
 /// them: every spilling operator has an instance in each partition, and all share the limit.
-const PARTITION_BYTES: usize = 32 * 1024 * 1024;
+const PARTITION_BYTES: usize = 64 * 1024 * 1024;
 
 /// A batch of the widest rows of a plan takes at most one part of this many of a partition's
 /// memory: sorts hold a batch twice, and merges of what was spilled two batches of each run.
