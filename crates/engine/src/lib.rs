@@ -40,7 +40,7 @@ mod views;
 mod yielding;
 
 pub use config::EngineConfig;
-pub use cost::{CostConstants, Estimate};
+pub use cost::{CostConstants, Estimate, estimate};
 pub use error::{EngineError, Position};
 pub use explain::ExplainOptions;
 pub use files::{DiscoveredTable, discover};

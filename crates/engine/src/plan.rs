@@ -95,10 +95,13 @@ impl Plan {
         let config = self.context.session_config();
         let facts = crate::vantage::facts(config.options());
         let constants = facts.map(|f| CostConstants::of_settings(&f.settings));
+        let environment = self.context.runtime_env();
+        let footers = environment.cache_manager.get_file_metadata_cache();
         cost::estimate(
             self.physical.as_ref(),
             &constants.unwrap_or_default(),
             config.batch_size(),
+            footers.as_ref(),
         )
     }
 

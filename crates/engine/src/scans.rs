@@ -34,6 +34,8 @@ use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 
 use slices::SliceSize;
 
+pub(crate) use slices::footer;
+
 /// Compressed bytes that the reader of a plain scan should hold at most. Smaller slices read the
 /// dictionaries of a row group more often.
 const SLICE_BYTES: u64 = 4 * 1024 * 1024;

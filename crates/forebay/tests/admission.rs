@@ -128,5 +128,5 @@ async fn actor(server: &Server, admin: &Arc<Client>, role: &str) -> Actor {
 
 const CURSOR: &str = "BEGIN; DECLARE one CURSOR FOR SELECT * FROM region";
 
-/// Some 390,000 rows, at a cost of some 5,100.
+/// Some 390,000 rows, at a cost of some 900.
 const COSTLY: &str = "SELECT a.n_nationkey AS x FROM nation a, nation b, nation c, nation d";

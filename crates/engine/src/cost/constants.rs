@@ -9,7 +9,7 @@ const MAX_CONSTANT: f64 = 1e50;
 /// reading one sequential page of 8 KiB costs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CostConstants {
-    /// Reading and decoding one page (8 KiB of decoded columns) of a scan that goes on.
+    /// Reading one page (8 KiB as stored) of a scan that goes on.
     pub seq_page_cost: f64,
     /// Reading a page somewhere else: opening a file and finding its footer.
     pub random_page_cost: f64,
@@ -18,7 +18,8 @@ pub struct CostConstants {
     /// Looking at one entry of an index. Forebay's indexes are the files' statistics, so it is
     /// what looking whether one file can be skipped costs.
     pub cpu_index_tuple_cost: f64,
-    /// Evaluating one operator or function for one row.
+    /// Evaluating one operator or function for one row. Everything else that work with columns
+    /// takes is counted in it (`weights.rs`).
     pub cpu_operator_cost: f64,
     /// Handing something from one thread to another. Forebay hands on batches where PostgreSQL
     /// hands on rows, so it is paid once per batch.

@@ -4,7 +4,11 @@
 //! of the other. Then every key of the referring side exists on the other, where it is unique,
 //! and the number of different keys is that of the side with fewer, counted before filters took
 //! rows away. The result follows: of all pairs of rows, one in so many matches. Where the keys'
-//! ranges are known, rows outside the common part match nothing.
+//! ranges are known, keys outside the common part match nothing.
+//!
+//! Of a side that has lost rows to filters, the keys that are left are taken to lie in the common
+//! part, as far as there is room: who asks for the days of a year asks for one that has sales.
+//! This is the containment of System R (Selinger et al., 1979): the fewer keys are among the more.
 
 use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::common::{JoinSide, JoinType};
@@ -12,8 +16,8 @@ use datafusion::physical_expr::PhysicalExprRef;
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::physical_plan::joins::utils::JoinFilter;
 
-use super::defaults;
 use super::relation::{Column, Relation};
+use super::{defaults, weights};
 
 /// What is joined, and how.
 pub(super) struct Join<'a> {
@@ -24,26 +28,41 @@ pub(super) struct Join<'a> {
     pub(super) filter: Option<&'a JoinFilter>,
 }
 
+/// The rows of a join.
+pub(super) struct Joined {
+    pub(super) relation: Relation,
+    /// Pairs of rows with equal keys, before the rest of the condition.
+    pub(super) pairs: f64,
+}
+
 /// What the keys of both sides say of each other.
 struct Match {
-    /// Shares of either side's rows whose keys can exist on the other.
-    left_share: f64,
-    right_share: f64,
-    /// Different keys that can exist on both sides.
+    left: Found,
+    right: Found,
+    /// Different keys that can exist on both sides, before filters took rows away.
+    both: f64,
+}
+
+/// What of one side can exist on the other.
+struct Found {
+    /// Share of the rows.
+    share: f64,
+    /// Different keys that these have.
     keys: f64,
 }
 
 impl Join<'_> {
     /// The joined rows with all columns of the join's type; `schema` is theirs.
-    pub(super) fn rows(&self, schema: &Schema) -> Relation {
+    pub(super) fn rows(&self, schema: &Schema) -> Joined {
         let (left, right) = (self.left.rows, self.right.rows);
         let keys = self.matching();
         let filter = self.filter_selectivity();
-        let pairs = (left * keys.left_share) * (right * keys.right_share) / keys.keys * filter;
-        let left_matched =
-            keys.left_share * (right * keys.right_share / keys.keys).min(1.0) * filter;
-        let right_matched =
-            keys.right_share * (left * keys.left_share / keys.keys).min(1.0) * filter;
+        let found = (left * keys.left.share) * (right * keys.right.share) / keys.both;
+        let pairs = found * filter;
+        let matched =
+            |own: &Found, other: &Found| own.share * (other.keys / keys.both).min(1.0) * filter;
+        let left_matched = matched(&keys.left, &keys.right);
+        let right_matched = matched(&keys.right, &keys.left);
         // Something always has no match, whatever the statistics say.
         let unmatched = |matched: f64| (1.0 - matched).max(defaults::EQUALITY);
         let rows = match self.join_type {
@@ -61,21 +80,53 @@ impl Join<'_> {
         let rows = rows.max(left.min(right).min(1.0));
         let mut joined = Relation {
             rows,
-            columns: self.columns(),
+            columns: self.columns(unmatched(left_matched), unmatched(right_matched)),
         };
         let given = joined.columns.len();
         let rest = schema.fields().iter().skip(given);
         let rest = rest.map(|field| Column::unknown(field.data_type(), rows));
         joined.columns.extend(rest);
-        joined
+        Joined {
+            relation: joined,
+            pairs: found,
+        }
     }
 
-    fn columns(&self) -> Vec<Column> {
-        let (left, right) = (&self.left.columns, &self.right.columns);
+    /// Whether the keys of the left side are whole numbers so close to each other that an array
+    /// serves as the table, in each of `tables` parts.
+    pub(super) fn dense(&self, tables: f64) -> bool {
+        let [(key, _)] = self.on else {
+            return false;
+        };
+        let range = self.left.column(key.as_ref()).and_then(|key| key.range);
+        let values = range.filter(|r| r.step == 1.0).map(|r| r.max - r.min + 1.0);
+        values.is_some_and(|values| self.left.rows / tables >= values * weights::DENSE)
+    }
+
+    /// The columns of both sides. They have no more values than their side has rows; where the
+    /// other side's rows are kept without a match, they are null.
+    fn columns(&self, left_unmatched: f64, right_unmatched: f64) -> Vec<Column> {
+        let of = |side: &Relation, absent: f64| {
+            let mut side = side.clone();
+            side.bound(side.rows);
+            for column in &mut side.columns {
+                column.nulls += (1.0 - column.nulls) * absent;
+            }
+            side.columns
+        };
+        let (mut left_absent, mut right_absent) = (0.0, 0.0);
+        if matches!(self.join_type, JoinType::Left | JoinType::Full) {
+            right_absent = left_unmatched;
+        }
+        if matches!(self.join_type, JoinType::Right | JoinType::Full) {
+            left_absent = right_unmatched;
+        }
+        let left = || of(self.left, left_absent);
+        let right = || of(self.right, right_absent);
         match self.join_type {
-            JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => left.clone(),
-            JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => right.clone(),
-            _ => left.iter().chain(right).cloned().collect(),
+            JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => left(),
+            JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => right(),
+            _ => left().into_iter().chain(right()).collect(),
         }
     }
 
@@ -87,10 +138,18 @@ impl Join<'_> {
             left.add(&left_column, &right_column);
             right.add(&right_column, &left_column);
         }
+        let (left_keys, right_keys) = (left.common_keys(), right.common_keys());
+        let alone = self.on.len() == 1;
+        let both = match (left.is_referred_to(alone), right.is_referred_to(alone)) {
+            (true, false) => left_keys,
+            (false, true) => right_keys,
+            (true, true) => left_keys.max(right_keys),
+            (false, false) => left_keys.min(right_keys),
+        };
         Match {
-            left_share: left.share,
-            right_share: right.share,
-            keys: left.keys().min(right.keys()).max(1.0),
+            left: left.found(self.left.rows),
+            right: right.found(self.right.rows),
+            both: both.min(left.read_keys()).min(right.read_keys()).max(1.0),
         }
     }
 
@@ -99,6 +158,19 @@ impl Join<'_> {
         let Some(filter) = self.filter else {
             return 1.0;
         };
+        self.pairs(filter).selectivity(filter.expression().as_ref())
+    }
+
+    /// The operators that the rest of the condition takes for each pair.
+    pub(super) fn filter_operators(&self) -> f64 {
+        let Some(filter) = self.filter else {
+            return 0.0;
+        };
+        self.pairs(filter).operators(filter.expression().as_ref())
+    }
+
+    /// The pairs of rows that `filter` looks at.
+    fn pairs(&self, filter: &JoinFilter) -> Relation {
         let columns = filter.column_indices().iter().map(|column| {
             let side = match column.side {
                 JoinSide::Left => self.left,
@@ -107,29 +179,40 @@ impl Join<'_> {
             side.columns.get(column.index).cloned()
         });
         let unknown = Column::unknown(&DataType::Utf8, 1.0);
-        let pairs = Relation {
+        Relation {
             rows: self.left.rows.max(self.right.rows),
             columns: columns
                 .map(|c| c.unwrap_or_else(|| unknown.clone()))
                 .collect(),
-        };
-        pairs.selectivity(filter.expression().as_ref())
+        }
     }
 }
 
 /// The keys of one side.
 struct Side {
-    share: f64,
-    combinations: f64,
+    /// Share of the rows that have no null in a key.
+    present: f64,
+    /// Different keys, and those of them that lie in the ranges of the other side.
+    keys: f64,
+    common: f64,
     source_rows: f64,
+    /// The part of the keys that rows were read for.
+    asked_for: f64,
+    /// Whether rows are stored in the order of a key, and whether each has another.
+    ordered: bool,
+    unique: bool,
 }
 
 impl Default for Side {
     fn default() -> Self {
         Self {
-            share: 1.0,
-            combinations: 1.0,
+            present: 1.0,
+            keys: 1.0,
+            common: 1.0,
             source_rows: 0.0,
+            asked_for: 1.0,
+            ordered: false,
+            unique: false,
         }
     }
 }
@@ -142,17 +225,51 @@ impl Side {
         };
         // A key of which nothing is known is taken to be unique.
         let distinct = own.distinct.unwrap_or(own.source_rows);
-        self.share *= common * (1.0 - own.nulls);
-        self.combinations *= (distinct * common).max(1.0);
+        self.present *= 1.0 - own.nulls;
+        self.keys *= distinct;
+        self.common *= distinct * common;
         self.source_rows = self.source_rows.max(own.source_rows);
+        self.asked_for *= own.asked_for;
+        self.ordered |= own.ordered;
+        self.unique |= own.is_referred_to();
     }
 
-    /// Different keys: not more than rows where they come from.
-    fn keys(&self) -> f64 {
-        if self.source_rows > 0.0 {
-            self.combinations.min(self.source_rows)
+    /// Whether this is the side that the other refers to: tables are stored in the order of their
+    /// own keys. A key `alone` must be different in all rows; several may be so only together.
+    fn is_referred_to(&self, alone: bool) -> bool {
+        if alone { self.unique } else { self.ordered }
+    }
+
+    /// Different keys in the common part.
+    fn common_keys(&self) -> f64 {
+        self.of_source(self.common)
+    }
+
+    /// Different keys for which rows were read.
+    fn read_keys(&self) -> f64 {
+        if self.asked_for < 1.0 {
+            self.of_source(self.keys) * self.asked_for
         } else {
-            self.combinations
+            f64::INFINITY
+        }
+    }
+
+    /// There are not more different keys than rows where they come from.
+    fn of_source(&self, keys: f64) -> f64 {
+        if self.source_rows > 0.0 {
+            keys.min(self.source_rows)
+        } else {
+            keys
+        }
+    }
+
+    /// What is left of the keys in `rows` rows lies in the common part as far as there is room.
+    fn found(&self, rows: f64) -> Found {
+        let left = self.of_source(self.keys).min(rows).max(1.0);
+        let keys = left.min(self.common_keys());
+        Found {
+            share: keys / left * self.present,
+            keys,
         }
     }
 }

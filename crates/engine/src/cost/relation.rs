@@ -9,7 +9,8 @@ use datafusion::physical_plan::expressions::{
 };
 use datafusion::scalar::ScalarValue;
 
-use super::defaults;
+use super::footers::StoredColumn;
+use super::{defaults, weights};
 
 /// A set of numbers from the least to the greatest. Dates and times are seconds of the epoch, so
 /// that values of related types can be compared.
@@ -25,6 +26,30 @@ impl Range {
     /// How many values lie in it.
     fn values(&self) -> Option<f64> {
         (self.step > 0.0).then(|| (self.max - self.min) / self.step + 1.0)
+    }
+
+    /// How probable it is that a value of this range lies below one of `other`, if all values are
+    /// equally frequent and the two have nothing to do with each other.
+    pub(super) fn below(&self, other: &Self) -> f64 {
+        let length = self.max - self.min;
+        // The integral over the share of this range that lies below `x`.
+        let integral = |x: f64| {
+            if x <= self.min {
+                0.0
+            } else if x >= self.max {
+                x - (self.min + self.max) / 2.0
+            } else {
+                (x - self.min).powi(2) / (2.0 * length)
+            }
+        };
+        let whole = other.max - other.min;
+        if whole > 0.0 {
+            return ((integral(other.max) - integral(other.min)) / whole).clamp(0.0, 1.0);
+        }
+        self.covered_by(&Self {
+            max: other.min,
+            ..*self
+        })
     }
 
     /// The smallest range around both.
@@ -50,9 +75,34 @@ impl Range {
     }
 }
 
+/// What values are, as far as work with them differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Integers, floating point, dates, times, booleans.
+    Number,
+    Decimal,
+    Text,
+}
+
+impl Kind {
+    pub(super) fn of(data_type: &DataType) -> Self {
+        match data_type {
+            DataType::Decimal32(..)
+            | DataType::Decimal64(..)
+            | DataType::Decimal128(..)
+            | DataType::Decimal256(..) => Self::Decimal,
+            DataType::Dictionary(_, value) => Self::of(value),
+            _ if data_type.primitive_width().is_some() => Self::Number,
+            DataType::Null | DataType::Boolean => Self::Number,
+            _ => Self::Text,
+        }
+    }
+}
+
 /// What is believed of a column.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Column {
+    pub(super) kind: Kind,
     /// Different values where the column comes from (its table, its `GROUP BY`), before filters
     /// on other columns took rows away. At most this many, often fewer.
     pub(super) distinct: Option<f64>,
@@ -63,17 +113,38 @@ pub(super) struct Column {
     pub(super) width: f64,
     /// Rows of the relation where the column comes from.
     pub(super) source_rows: f64,
+    /// The scan that it comes from.
+    pub(super) source: Option<usize>,
+    /// Whether its values follow the order of the rows in its files.
+    pub(super) ordered: bool,
+    /// Whether values are known to repeat, though nobody knows how often.
+    pub(super) repeats: bool,
+    /// The part (0 to 1) of its range that conditions have left, on it or on another column that
+    /// follows the same order.
+    pub(super) span: f64,
+    /// The part (0 to 1) of its values that rows were read for, because a join will ask for no
+    /// others.
+    pub(super) asked_for: f64,
+    /// Different values that are left at most.
+    pub(super) left: f64,
 }
 
 impl Column {
     /// A column of which only the type is known.
     pub(super) fn unknown(data_type: &DataType, rows: f64) -> Self {
         Self {
+            kind: Kind::of(data_type),
             distinct: matches!(data_type, DataType::Boolean).then_some(2.0),
             range: None,
             nulls: 0.0,
             width: width(data_type),
             source_rows: rows,
+            source: None,
+            ordered: false,
+            repeats: false,
+            span: 1.0,
+            asked_for: 1.0,
+            left: f64::INFINITY,
         }
     }
 
@@ -87,8 +158,7 @@ impl Column {
                 step,
             }),
             nulls: if value.is_null() { 1.0 } else { 0.0 },
-            width: width(&value.data_type()),
-            source_rows: rows,
+            ..Self::unknown(&value.data_type(), rows)
         }
     }
 
@@ -110,8 +180,68 @@ impl Column {
             range,
             nulls: float(&statistics.null_count).map_or(0.0, |n| (n / rows).clamp(0.0, 1.0)),
             width: stored.map_or(unknown.width, |b| b.max(defaults::VIEW_BYTES)),
-            source_rows: rows,
+            ..unknown
         }
+    }
+}
+
+impl Column {
+    /// Writes down that the column's table was read in `share` (0 to 1), wherever a value of
+    /// `kept` may be.
+    pub(super) fn keep_around(&mut self, kept: &Range, share: f64) {
+        let Some(whole) = self.range else {
+            return;
+        };
+        let length = ((whole.max - whole.min) * share).max(kept.max - kept.min);
+        // As much before `kept` as behind it, inside the whole.
+        let before = (length - (kept.max - kept.min)) / 2.0;
+        let min = (kept.min - before).min(whole.max - length).max(whole.min);
+        let max = (min + length).min(whole.max);
+        self.range = Some(Range { min, max, ..whole });
+        self.distinct = self.distinct.map(|d| (d * share).max(1.0));
+    }
+
+    /// Writes down what footers say. How many values there are is known better from a dictionary
+    /// than from how far they lie apart.
+    pub(super) fn describe(&mut self, stored: &StoredColumn) {
+        if let Some(width) = stored.width() {
+            self.width = width.max(defaults::VIEW_BYTES);
+        }
+        let number_bytes = if self.kind == Kind::Text {
+            0.0
+        } else {
+            self.width.min(8.0)
+        };
+        self.repeats = stored.repeats(number_bytes);
+        self.ordered = self.range.is_some_and(|range| stored.is_ordered(&range));
+        let possible = self.range.as_ref().and_then(Range::values);
+        let found = stored.distinct(self.range).map(|d| d.min(self.source_rows));
+        self.distinct = match (found, possible) {
+            (Some(found), Some(possible)) => Some(found.min(possible)),
+            (found, _) => found.or(self.distinct),
+        };
+    }
+
+    /// The length (0 to 1 of this column's range) of the interval in which the values of `key`
+    /// lie that this column is joined with.
+    ///
+    /// Keys that follow the order of their rows lie side by side where a condition on something
+    /// else that follows it has left them: the days of a year. Others may lie anywhere.
+    pub(super) fn interval_of(&self, key: &Self) -> f64 {
+        let (Some(own), Some(other)) = (self.range, key.range) else {
+            return 1.0;
+        };
+        let whole = own.max - own.min;
+        let left = (other.max - other.min) * if key.ordered { key.span } else { 1.0 };
+        let length = if whole > 0.0 { left / whole } else { 1.0 };
+        length.min(own.covered_by(&other))
+    }
+
+    /// Whether it may be the key that others refer to: rows are stored in its order, and it is
+    /// different in all of them.
+    pub(super) fn is_referred_to(&self) -> bool {
+        let unique = self.distinct.is_none_or(|d| d >= self.source_rows * 0.99);
+        self.ordered && unique && !self.repeats
     }
 }
 
@@ -155,11 +285,25 @@ impl Relation {
         self.columns.iter().map(|c| c.width).sum()
     }
 
-    /// How many values it has: what copying it costs, in operators.
+    /// What is believed of a key: it has no more values than there are rows. A key of which
+    /// nothing is known is taken to be unique where it comes from.
+    pub(super) fn key(&self, expression: &dyn PhysicalExpr) -> Column {
+        let mut key = self.describe(expression, &DataType::Utf8);
+        let distinct = key.distinct.unwrap_or(key.source_rows);
+        key.distinct = Some(distinct.min(self.rows));
+        key
+    }
+
+    /// How many values it has.
     pub(super) fn values(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let columns = self.columns.len() as f64;
         self.rows * columns
+    }
+
+    /// What copying all of it takes, in operators.
+    pub(super) fn copying(&self) -> f64 {
+        self.values() * weights::VALUE_COPIED + self.rows * self.width() / weights::BYTES_COPIED
     }
 
     /// The same columns in `rows` rows.
@@ -214,13 +358,51 @@ impl Relation {
         Some(distinct)
     }
 
-    /// How many different combinations of values the columns have in these rows.
+    /// How many different combinations of values the columns have in these rows. Columns of one
+    /// table have at most as many as there were rows of it.
     pub(super) fn groups(&self, columns: &[Column]) -> f64 {
         let most = self.rows.max(1.0);
-        let known = |c: &Column| c.distinct.unwrap_or(defaults::DISTINCT);
-        columns.iter().fold(1.0, |groups: f64, column| {
-            (groups * known(column)).min(most)
-        })
+        let mut of_sources: Vec<(Option<usize>, f64)> = Vec::new();
+        for column in columns {
+            let known = column
+                .distinct
+                .unwrap_or(defaults::DISTINCT)
+                .min(column.left);
+            let same = |(source, _): &&mut (Option<usize>, f64)| {
+                source.is_some() && *source == column.source
+            };
+            if let Some((_, groups)) = of_sources.iter_mut().find(same) {
+                let room = column.left.min(column.source_rows);
+                *groups = (*groups * known).min(room.max(*groups));
+            } else {
+                of_sources.push((column.source, known));
+            }
+        }
+        let groups = of_sources.iter().map(|(_, groups)| groups);
+        groups.fold(1.0, |all: f64, groups| (all * groups).min(most))
+    }
+
+    /// Writes down that the rows are all that is left of each column's values.
+    pub(super) fn bound(&mut self, rows: f64) {
+        for column in &mut self.columns {
+            column.left = column.left.min(rows.max(1.0));
+        }
+    }
+
+    /// Writes down that a condition on a column left `share` of its range, or of its values. What
+    /// follows the same order as the column is left in the same part.
+    pub(super) fn narrow_order(&mut self, index: usize, share: f64) {
+        let column = &mut self.columns[index];
+        if !column.ordered {
+            return;
+        }
+        column.span *= share.clamp(0.0, 1.0);
+        let (source, span) = (column.source, column.span);
+        for other in &mut self.columns {
+            if other.ordered && other.source == source {
+                other.span = other.span.min(span);
+            }
+        }
     }
 }
 

@@ -5,46 +5,15 @@ use std::sync::Arc;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::physical_plan::expressions::{
-    BinaryExpr, Column as ColumnExpr, DynamicFilterPhysicalExpr, InListExpr, IsNotNullExpr,
-    IsNullExpr, LikeExpr, Literal, NotExpr,
+    BinaryExpr, DynamicFilterPhysicalExpr, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr,
+    Literal, NotExpr,
 };
 use datafusion::scalar::ScalarValue;
 
 use super::defaults;
 use super::relation::{Range, Relation, number};
 
-/// How many operators and functions an expression has: what evaluating it costs per row. `AND`,
-/// `OR` and `NOT` cost nothing, as in PostgreSQL.
-pub(super) fn operators(expression: &dyn PhysicalExpr) -> f64 {
-    if expression.is::<DynamicFilterPhysicalExpr>() {
-        return 0.0;
-    }
-    let connects = |e: &BinaryExpr| matches!(e.op(), Operator::And | Operator::Or);
-    let free = expression.is::<ColumnExpr>()
-        || expression.is::<Literal>()
-        || expression.is::<NotExpr>()
-        || expression.downcast_ref().is_some_and(connects);
-    let inputs = expression.children();
-    let own = if free { 0.0 } else { 1.0 };
-    own + inputs.iter().map(|c| operators(c.as_ref())).sum::<f64>()
-}
-
 impl Relation {
-    /// As [`operators`], where a pattern is one operator for each 16 bytes of the text it reads.
-    pub(super) fn operators(&self, expression: &dyn PhysicalExpr) -> f64 {
-        let mut more = 0.0;
-        let mut open = vec![expression];
-        while let Some(part) = open.pop() {
-            if let Some(like) = part.downcast_ref::<LikeExpr>()
-                && let Some(text) = self.column(like.expr().as_ref())
-            {
-                more += (text.width / defaults::VIEW_BYTES - 1.0).max(0.0);
-            }
-            open.extend(part.children().into_iter().map(AsRef::as_ref));
-        }
-        operators(expression) + more
-    }
-
     /// The rows that `condition` keeps. What it says of a column holds for the conditions after
     /// it, so that both ends of an interval count once.
     pub(super) fn keep(&mut self, condition: &Arc<dyn PhysicalExpr>) {
@@ -111,15 +80,25 @@ impl Relation {
             Operator::NotEq | Operator::IsDistinctFrom => 1.0 - self.equal(left, right),
             Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq => {
                 let interval = self.interval(binary);
-                interval.map_or(defaults::INEQUALITY, |(_, whole, kept)| {
-                    whole.covered_by(&kept)
-                })
+                let share = interval.map(|(_, whole, kept)| whole.covered_by(&kept));
+                let share = share.or_else(|| self.share_below(binary));
+                share.unwrap_or(defaults::INEQUALITY)
             }
             Operator::LikeMatch | Operator::ILikeMatch | Operator::RegexMatch => defaults::MATCH,
             Operator::NotLikeMatch | Operator::NotILikeMatch | Operator::RegexNotMatch => {
                 1.0 - defaults::MATCH
             }
             _ => defaults::INEQUALITY,
+        }
+    }
+
+    /// The share of rows in which one column is below the other, as their inequality asks.
+    fn share_below(&self, binary: &BinaryExpr) -> Option<f64> {
+        let range = |e: &Arc<dyn PhysicalExpr>| self.column(e.as_ref())?.range;
+        let (left, right) = (range(binary.left())?, range(binary.right())?);
+        match binary.op() {
+            Operator::Lt | Operator::LtEq => Some(left.below(&right)),
+            _ => Some(right.below(&left)),
         }
     }
 
@@ -202,6 +181,7 @@ impl Relation {
                 let (min, max) = (whole.min.max(kept.min), whole.max.min(kept.max));
                 column.range = (min <= max).then_some(Range { min, max, ..whole });
                 column.nulls = 0.0;
+                self.narrow_order(index, share);
             }
         } else if let Some(list) = condition.downcast_ref::<InListExpr>()
             && !list.negated()
@@ -210,7 +190,9 @@ impl Relation {
             #[expect(clippy::cast_precision_loss, reason = "an estimate")]
             let items = list.len() as f64;
             let column = &mut self.columns[index];
-            column.distinct = Some(column.distinct.map_or(items, |d| d.min(items)).max(1.0));
+            let before = column.distinct.unwrap_or(column.source_rows);
+            column.distinct = Some(before.min(items).max(1.0));
+            self.narrow_order(index, items / before.max(1.0));
         } else if let Some(null) = condition.downcast_ref::<IsNotNullExpr>()
             && let Some(index) = self.column_index(null.arg().as_ref())
         {
@@ -225,6 +207,9 @@ impl Relation {
         let Some(literal) = constant.downcast_ref::<Literal>() else {
             return;
         };
+        let before = self.columns[index].distinct;
+        let before = before.unwrap_or(self.columns[index].source_rows);
+        self.narrow_order(index, 1.0 / before.max(1.0));
         let column = &mut self.columns[index];
         column.distinct = Some(1.0);
         column.nulls = 0.0;

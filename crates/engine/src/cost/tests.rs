@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{CsvReadOptions, ParquetReadOptions, SessionConfig, SessionContext};
 
@@ -12,7 +13,8 @@ const ORDERS: f64 = 20_000.0;
 const ITEMS: f64 = 80_000.0;
 
 /// `orders` (two files, keys in order, one key of eight used) and `items` (four of each order,
-/// with a part and a supplier), `stock` (a supplier's part), and `lines.csv`.
+/// with a part and a supplier), `stock` (a supplier's part), `days` and `sales` (ten of each day, in
+/// their order, in row groups of 500), and `lines.csv`.
 struct World {
     context: SessionContext,
     _folder: tempfile::TempDir,
@@ -50,7 +52,22 @@ impl World {
             let copy = format!("COPY ({query}) TO '{}'", path(name));
             context.sql(&copy).await.unwrap().collect().await.unwrap();
         }
-        for table in ["orders", "items", "stock"] {
+        let in_row_groups = [
+            (
+                "days/a.parquet",
+                "SELECT n AS d_key, n / 400 AS year, n % 10 AS kind FROM generate_series(0, 3999) AS g(n)",
+            ),
+            (
+                "sales/a.parquet",
+                "SELECT n / 10 AS day, n * 7919 % 1000 AS amount FROM generate_series(0, 39999) AS g(n)",
+            ),
+        ];
+        for (name, query) in in_row_groups {
+            let options = "STORED AS PARQUET OPTIONS ('format.max_row_group_size' '500', 'format.data_page_row_count_limit' '100')";
+            let copy = format!("COPY ({query} ORDER BY 1) TO '{}' {options}", path(name));
+            context.sql(&copy).await.unwrap().collect().await.unwrap();
+        }
+        for table in ["orders", "items", "stock", "days", "sales"] {
             let options = ParquetReadOptions::default();
             context
                 .register_parquet(table, path(table), options)
@@ -74,11 +91,18 @@ impl World {
     }
 
     async fn estimates(&self, text: &str) -> Vec<Estimate> {
-        estimate(
-            self.plan(text).await.as_ref(),
-            &CostConstants::default(),
-            8192,
-        )
+        self.estimate(self.plan(text).await.as_ref(), &CostConstants::default())
+    }
+
+    fn estimate(&self, plan: &dyn ExecutionPlan, constants: &CostConstants) -> Vec<Estimate> {
+        estimate(plan, constants, 8192, self.footers().as_ref())
+    }
+
+    fn footers(&self) -> Arc<FileMetadataCache> {
+        self.context
+            .runtime_env()
+            .cache_manager
+            .get_file_metadata_cache()
     }
 
     async fn root(&self, text: &str) -> Estimate {
@@ -136,7 +160,8 @@ async fn numbers_are_finite_whatever_the_plan_and_the_constants() {
         let constants = CostConstants::of_settings(&settings);
         for text in texts {
             let plan = world.plan(text).await;
-            for e in estimate(plan.as_ref(), &constants, 0) {
+            let footers = world.footers();
+            for e in estimate(plan.as_ref(), &constants, 0, footers.as_ref()) {
                 let all = [e.startup, e.total, e.rows, e.width];
                 assert!(
                     all.iter().all(|n| n.is_finite() && *n >= 0.0),
@@ -217,6 +242,9 @@ async fn conditions_keep_their_share() {
         ("o_key % 2 = 3 AND day = 5 AND day > 7", 1.0),
         ("day IS NULL", 0.0),
         ("day IS NOT NULL", 20_000.0),
+        // Nearly all keys are above all days.
+        ("day < o_key", 20_000.0),
+        ("o_key <= day", 6.0),
     ];
     for (condition, rows) in cases {
         let text = format!("SELECT price FROM orders WHERE {condition}");
@@ -314,13 +342,113 @@ async fn scans_pay_for_the_columns_and_files_that_they_read() {
 }
 
 #[tokio::test]
+async fn row_groups_that_cannot_match_are_not_read() {
+    let world = World::new().await;
+    // Rows that leave the scan of sales, and those that leave the plan.
+    let read = async |text: &str| {
+        let estimates = world.estimates(text).await;
+        (estimates.last().unwrap().rows, estimates[0].rows)
+    };
+    let (scanned, kept) = read("SELECT amount FROM sales WHERE day < 400").await;
+    assert!(
+        (4000.0..6000.0).contains(&scanned) && about(4000.0, kept),
+        "{scanned}, {kept}"
+    );
+    let (scanned, _) = read("SELECT day FROM sales WHERE amount < 10").await;
+    assert!(about(40_000.0, scanned), "amounts lie anywhere: {scanned}");
+
+    // The days of a year are side by side, and so are their sales.
+    let join = "SELECT amount FROM days JOIN sales ON d_key = day WHERE";
+    let (scanned, kept) = read(&format!("{join} year = 3")).await;
+    assert!(
+        scanned < 12_000.0 && about(4000.0, kept),
+        "{scanned}, {kept}"
+    );
+    let (scanned, kept) = read(&format!("{join} kind = 3")).await;
+    assert!(
+        about(40_000.0, scanned) && about(4000.0, kept),
+        "{scanned}, {kept}"
+    );
+}
+
+#[tokio::test]
+async fn rows_without_a_match_are_null() {
+    let world = World::new().await;
+    let text = "SELECT price FROM orders LEFT JOIN (SELECT * FROM items WHERE i_part < 10) AS i ON o_key = i_order WHERE i_part IS NULL";
+    let found = world.rows(text).await;
+    assert!((ORDERS * 0.5..=ORDERS).contains(&found), "{found}");
+    let text = "SELECT price FROM orders LEFT JOIN items ON o_key = i_order WHERE i_part IS NULL";
+    let found = world.rows(text).await;
+    assert!(found < ORDERS * 0.1, "{found}");
+}
+
+/// Whoever gives no number is estimated too, and more where there is more.
+#[tokio::test]
+async fn sources_that_cannot_tell_their_rows_have_an_estimate() {
+    let world = World::new().await;
+    for rows in [1.0, 5000.0, 3e8] {
+        let series = world
+            .root(&format!(
+                "SELECT n FROM generate_series(1, {rows:.0}) AS g(n)"
+            ))
+            .await;
+        assert!(about(rows, series.rows), "{series:?}");
+        assert!(series.total >= rows * 0.01, "{series:?}");
+    }
+    let series = world
+        .root("SELECT n FROM generate_series(10, 1, -3) AS g(n)")
+        .await;
+    assert!(about(4.0, series.rows), "{series:?}");
+    let text = world.root("SELECT a FROM lines").await;
+    let one = world.root("SELECT a FROM lines LIMIT 1").await;
+    assert!(text.rows > 1000.0 && text.total > 100.0, "{text:?}");
+    assert!(one.total < text.total, "{one:?}");
+}
+
+#[tokio::test]
+async fn what_takes_longer_costs_more() {
+    let world = World::new().await;
+    let ladders: [&[&str]; 4] = [
+        &[
+            "SELECT 1 FROM items WHERE i_part = 5",
+            "SELECT 1 FROM items WHERE text LIKE 'a%'",
+            "SELECT 1 FROM items WHERE text LIKE '%a%'",
+            "SELECT 1 FROM items WHERE text LIKE '%a%b%'",
+        ],
+        &[
+            "SELECT sum(i_part) FROM items",
+            "SELECT i_part, sum(i_part) FROM items GROUP BY i_part",
+            "SELECT text, sum(i_part) FROM items GROUP BY text",
+        ],
+        &[
+            "SELECT i_part FROM items",
+            "SELECT row_number() OVER () FROM items",
+            "SELECT sum(i_part) OVER (ORDER BY i_part) FROM items",
+        ],
+        &[
+            "SELECT i_part FROM items ORDER BY i_part LIMIT 3",
+            "SELECT i_part FROM items ORDER BY i_part",
+            "SELECT i_part, i_supplier, text FROM items ORDER BY i_part",
+        ],
+    ];
+    for ladder in ladders {
+        let mut below = 0.0;
+        for text in ladder {
+            let found = world.root(text).await.total;
+            assert!(found > below, "{text}: {found}, not above {below}");
+            below = found;
+        }
+    }
+}
+
+#[tokio::test]
 async fn estimates_are_in_the_order_of_the_plan() {
     let world = World::new().await;
     let branches: Vec<String> = (0..200)
         .map(|i| format!("SELECT day FROM orders WHERE day = {i}"))
         .collect();
     let plan = world.plan(&branches.join(" UNION ALL ")).await;
-    let estimates = estimate(plan.as_ref(), &CostConstants::default(), 8192);
+    let estimates = world.estimate(plan.as_ref(), &CostConstants::default());
     let shown = datafusion::physical_plan::displayable(plan.as_ref());
     assert_eq!(
         shown.indent(false).to_string().lines().count(),

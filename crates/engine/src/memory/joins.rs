@@ -11,6 +11,8 @@ use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
+use datafusion::execution::cache::cache_manager::FileMetadataCache;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_expr::projection::ProjectionExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
@@ -33,17 +35,23 @@ const TABLE_ENTRY_BYTES: f64 = 24.0;
 /// Makes merge joins of the hash joins that are expected not to fit into the memory for which
 /// the plan is made. It must run when join sides have been chosen and inputs are not yet sorted.
 #[derive(Debug)]
-pub(crate) struct MergeLargeJoins;
+pub(crate) struct MergeLargeJoins {
+    footers: Arc<FileMetadataCache>,
+}
 
 impl MergeLargeJoins {
-    /// DataFusion's rules with this one in its place.
-    pub(crate) fn among_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    /// DataFusion's rules with this one in its place, for plans that run in `environment`, whose
+    /// cache has the files' footers.
+    pub(crate) fn among_rules(
+        environment: &RuntimeEnv,
+    ) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+        let footers = environment.cache_manager.get_file_metadata_cache();
         let mut rules = PhysicalOptimizer::new().rules;
         let chosen = rules
             .iter()
             .position(|rule| rule.name() == "join_selection");
         let place = chosen.expect("DataFusion chooses join sides") + 1;
-        rules.insert(place, Arc::new(Self));
+        rules.insert(place, Arc::new(Self { footers }));
         rules
     }
 }
@@ -58,7 +66,9 @@ impl PhysicalOptimizerRule for MergeLargeJoins {
             return Ok(plan);
         };
         let batch_rows = options.execution.batch_size.get();
-        let estimates = cost::estimate(plan.as_ref(), &CostConstants::default(), batch_rows);
+        let constants = CostConstants::default();
+        let footers = self.footers.as_ref();
+        let estimates = cost::estimate(plan.as_ref(), &constants, batch_rows, footers);
         let large = too_large(&plan, &estimates, limit);
         if large.is_empty() {
             return Ok(plan);

@@ -254,7 +254,11 @@ async fn small_statements_are_not_planned_twice() {
         ),
     ] {
         let plan = planned_query(text, 1 << 40).await;
-        let estimates = crate::cost::estimate(plan.as_ref(), &Default::default(), 8192);
+        let footers = RuntimeEnv::default()
+            .cache_manager
+            .get_file_metadata_cache();
+        let constants = crate::CostConstants::default();
+        let estimates = crate::cost::estimate(plan.as_ref(), &constants, 8192, footers.as_ref());
         let suits = suits(&plan, &config, &estimates, mb << 20);
         assert_eq!(suits, suitable, "{text}");
     }
@@ -473,7 +477,7 @@ async fn planned_query(text: &str, limit_bytes: u64) -> Arc<dyn ExecutionPlan> {
     let state = datafusion::execution::SessionStateBuilder::new()
         .with_config(config)
         .with_default_features()
-        .with_physical_optimizer_rules(MergeLargeJoins::among_rules())
+        .with_physical_optimizer_rules(MergeLargeJoins::among_rules(&RuntimeEnv::default()))
         .build();
     let context = SessionContext::new_with_state(state);
     for name in ["a", "b"] {

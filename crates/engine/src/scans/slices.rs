@@ -81,7 +81,10 @@ fn whole_files(pieces: &[PartitionedFile]) -> Option<Vec<PartitionedFile>> {
 }
 
 /// The footer of `file`, if it is cached: planning has read it for its statistics.
-fn footer(file: &PartitionedFile, footers: &FileMetadataCache) -> Option<Arc<ParquetMetaData>> {
+pub(crate) fn footer(
+    file: &PartitionedFile,
+    footers: &FileMetadataCache,
+) -> Option<Arc<ParquetMetaData>> {
     let cached = footers.get(&file.object_meta.location)?;
     if !cached.is_valid_for(&file.object_meta) {
         return None;

@@ -291,7 +291,7 @@ impl System {
             .with_config(config.session_config())
             .with_runtime_env(Arc::clone(environment))
             .with_default_features()
-            .with_physical_optimizer_rules(MergeLargeJoins::among_rules())
+            .with_physical_optimizer_rules(MergeLargeJoins::among_rules(environment))
             .with_physical_optimizer_rule(Arc::new(LeanPlainScans::new(environment)))
             .with_physical_optimizer_rule(Arc::new(crate::yielding::YieldAfterJoins))
             .build();

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use datafusion::prelude::SessionContext;
-use forebay_engine::EngineConfig;
+use forebay_engine::{CostConstants, EngineConfig, estimate};
 use futures::StreamExt;
 use tokio::runtime::Runtime;
 
@@ -39,6 +39,23 @@ impl InProcess {
             }
         }
         Ok(Self { runtime, context })
+    }
+
+    /// Plans `sql` and estimates what it costs; gives the seconds that one estimate takes.
+    pub fn estimate_seconds(&self, sql: &str) -> anyhow::Result<f64> {
+        const TIMES: u32 = 100;
+        let planning = async { self.context.sql(sql).await?.create_physical_plan().await };
+        let plan = self.runtime.block_on(planning)?;
+        let environment = self.context.runtime_env();
+        let footers = environment.cache_manager.get_file_metadata_cache();
+        let constants = CostConstants::default();
+        let batch_rows = self.context.copied_config().batch_size();
+        let start = Instant::now();
+        for _ in 0..TIMES {
+            let estimates = estimate(plan.as_ref(), &constants, batch_rows, footers.as_ref());
+            std::hint::black_box(estimates);
+        }
+        Ok(start.elapsed().as_secs_f64() / f64::from(TIMES))
     }
 
     /// Runs `sql` and collects its rows; gives the seconds that it took.

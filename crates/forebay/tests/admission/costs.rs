@@ -22,7 +22,7 @@ async fn what_costs_less_than_min_cost_never_waits() {
 
 #[tokio::test]
 async fn cost_is_charged_and_waited_for() {
-    let (server, admin) = queues("MAX_COST=9000").await;
+    let (server, admin) = queues("MAX_COST=2100").await;
     let (one, two) = (
         actor(&server, &admin, "a").await,
         actor(&server, &admin, "b").await,
@@ -51,7 +51,7 @@ async fn cost_is_charged_and_waited_for() {
 /// A statement that stepped aside plans again if the catalog has changed while it waited.
 #[tokio::test]
 async fn a_plan_from_before_a_wait_is_made_anew_when_the_catalog_changed() {
-    let (server, admin) = queues("MAX_COST=9000").await;
+    let (server, admin) = queues("MAX_COST=2100").await;
     let (one, two) = (
         actor(&server, &admin, "a").await,
         actor(&server, &admin, "b").await,

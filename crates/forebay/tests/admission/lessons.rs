@@ -151,7 +151,7 @@ async fn lesson_nothing_is_planned_before_it_has_a_slot() {
 /// nothing, neither at first nor after it stepped aside.
 #[tokio::test]
 async fn lesson_who_waits_for_a_slot_has_locked_nothing() {
-    let (server, admin) = queues("ACTIVE_STATEMENTS=1, MAX_COST=9000").await;
+    let (server, admin) = queues("ACTIVE_STATEMENTS=1, MAX_COST=2100").await;
     let (one, two) = (
         actor(&server, &admin, "a").await,
         actor(&server, &admin, "b").await,
