@@ -109,7 +109,7 @@ pub struct Server {
 const ESTIMATES_AT_ONCE: usize = 4;
 
 /// What is kept of a statement's text, in bytes.
-const MAX_KEPT_STATEMENT_BYTES: usize = 256 * 1024;
+const MAX_KEPT_STATEMENT_BYTES: usize = 2 << 20;
 
 struct Inner {
     config: ServerConfig,
