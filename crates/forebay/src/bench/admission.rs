@@ -124,7 +124,9 @@ const ROLES: [(&str, &str, &[&str]); 3] = [
         "roomy",
         "a slot for each",
         &[
-            "CREATE RESOURCE QUEUE roomy WITH (ACTIVE_STATEMENTS=10000)",
+            // At a lower priority the client and the network threads would go before its statements.
+            "CREATE RESOURCE QUEUE roomy WITH (ACTIVE_STATEMENTS=10000, PRIORITY=MAX)",
+            "ALTER RESOURCE QUEUE pg_default WITH (PRIORITY=MAX)",
             "CREATE ROLE roomy LOGIN RESOURCE QUEUE roomy",
         ],
     ),
