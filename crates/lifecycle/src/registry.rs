@@ -7,6 +7,7 @@ use crate::{NewQuery, Outcome, Query, QueryId, QueryState};
 use dashmap::DashMap;
 use std::collections::HashSet;
 use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -218,8 +219,18 @@ impl Registry {
 
 impl Shared {
     fn archive(&self, query: &Arc<Query>) {
-        query.frozen();
-        self.archive.archive(query);
+        // A mistake in what is kept of one query must not end a thread of the pool: without threads
+        // every session would wait for ever.
+        let kept = catch_unwind(AssertUnwindSafe(|| {
+            query.frozen();
+            self.archive.archive(query);
+        }));
+        if kept.is_err() {
+            tracing::error!(
+                "archiving query {} panicked: it is in the query log only",
+                query.id()
+            );
+        }
         // In this order: whoever misses it in the registry then finds it in the log.
         self.log.push(Arc::clone(query));
         self.living.remove(&query.id());
@@ -358,7 +369,6 @@ impl std::fmt::Debug for Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::AtomicBool;
     use std::sync::{Barrier, mpsc};
     use std::thread;
@@ -704,6 +714,33 @@ mod tests {
         // Without a pool it goes on, synchronously.
         drop(close().unwrap());
         assert_eq!(archived.load(Ordering::SeqCst), 6);
+    }
+
+    /// Archives nothing but panics.
+    struct Broken;
+
+    impl Archive for Broken {
+        fn archive(&self, _: &Query) {
+            panic!("a mistake in the archive");
+        }
+    }
+
+    #[test]
+    fn a_panic_of_the_archive_keeps_nobody_waiting() {
+        for threads in [0, 1] {
+            let registry = Registry::new(
+                QueryLogLimits::default(),
+                pool_of(threads),
+                Box::new(Broken),
+            );
+            for _ in 0..3 {
+                let query = registry.register(select_one());
+                drop(query.unregister(Outcome::Finished).unwrap());
+            }
+            registry.drain();
+            let counters = registry.counters();
+            assert_eq!((counters.in_flight, counters.logged), (0, 3));
+        }
     }
 
     /// Ten close the same query while others read its profile and list the queries.
