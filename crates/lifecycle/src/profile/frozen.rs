@@ -9,9 +9,11 @@ use flate2::Compression;
 use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
 
+use serde::{Deserialize, Serialize};
+
 use super::Profile;
 
-/// A profile, compressed: JSON in zlib's format. Clones share the bytes.
+/// A profile, compressed: its nodes as JSON in zlib's format. Clones share the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrozenProfile {
     compressed: Arc<[u8]>,
@@ -26,7 +28,7 @@ impl FrozenProfile {
     pub(crate) fn of(profile: &Profile) -> Self {
         let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
         encoder
-            .write_all(profile.to_json().as_bytes())
+            .write_all(&serde_json::to_vec(&nodes_of(profile)).expect("texts and numbers"))
             .expect("memory takes everything");
         let compressed = encoder.finish().expect("memory takes everything");
         Self {
@@ -49,7 +51,9 @@ impl FrozenProfile {
         ZlibDecoder::new(compressed)
             .read_to_string(&mut json)
             .map_err(|error| UnreadableProfile(error.to_string()))?;
-        serde_json::from_str(&json).map_err(|error| UnreadableProfile(error.to_string()))
+        let nodes: Vec<Node> =
+            serde_json::from_str(&json).map_err(|error| UnreadableProfile(error.to_string()))?;
+        tree_of(nodes).ok_or_else(|| UnreadableProfile("its nodes are no tree".to_owned()))
     }
 
     /// The profile as a line of text: base64, as the profile log has it.
@@ -69,5 +73,101 @@ impl FrozenProfile {
 
     pub(crate) fn profile(&self) -> Profile {
         Self::read(&self.compressed).expect("it was compressed here")
+    }
+}
+
+/// A node with its place. The tree is kept as a list, because readers of JSON refuse what is nested
+/// as deeply as plans may be.
+#[derive(Serialize, Deserialize)]
+struct Node {
+    /// Nodes above it.
+    depth: usize,
+    /// The node without its children.
+    node: Profile,
+}
+
+/// The nodes of a tree, each before its children.
+fn nodes_of(profile: &Profile) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    let mut open = vec![(0, profile)];
+    while let Some((depth, profile)) = open.pop() {
+        open.extend(
+            profile
+                .children
+                .iter()
+                .rev()
+                .map(|child| (depth + 1, child)),
+        );
+        let node = Profile {
+            name: profile.name.clone(),
+            info: profile.info.clone(),
+            events: profile.events.clone(),
+            counters: profile.counters.clone(),
+            children: Vec::new(),
+        };
+        nodes.push(Node { depth, node });
+    }
+    nodes
+}
+
+/// The tree of nodes that come each before their children; `None` if they are none.
+fn tree_of(nodes: Vec<Node>) -> Option<Profile> {
+    // The last node that was read and those above it, the root first.
+    let mut open: Vec<Profile> = Vec::new();
+    for Node { depth, node } in nodes {
+        if depth > open.len() || (depth == 0 && !open.is_empty()) {
+            return None;
+        }
+        while open.len() > depth {
+            close(&mut open)?;
+        }
+        open.push(node);
+    }
+    while open.len() > 1 {
+        close(&mut open)?;
+    }
+    open.pop()
+}
+
+/// Gives the last open node to the one above it.
+fn close(open: &mut Vec<Profile>) -> Option<()> {
+    let child = open.pop()?;
+    open.last_mut()?.children.push(child);
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deep_profile_is_read_back() {
+        let mut deep = Profile::named("leaf");
+        for level in 0..500 {
+            let mut above = Profile::named(format!("level {level}"));
+            above.add_info("place", level.to_string());
+            above.children.push(Profile::named("first"));
+            above.children.push(deep);
+            above.children.push(Profile::named("last"));
+            deep = above;
+        }
+        let frozen = FrozenProfile::of(&deep);
+        assert!(frozen.profile() == deep);
+        assert!(FrozenProfile::decode(frozen.encode().as_bytes()).unwrap() == deep);
+    }
+
+    #[test]
+    fn other_bytes_are_refused() {
+        for nodes in [vec![], vec![1], vec![0, 2], vec![0, 0], vec![0, 1, 0]] {
+            let node = |depth| Node {
+                depth,
+                node: Profile::named("a"),
+            };
+            let text = format!("{nodes:?}");
+            let tree = tree_of(nodes.into_iter().map(node).collect());
+            assert!(tree.is_none(), "{text}");
+        }
+        assert!(FrozenProfile::decode(b"no base64!").is_err());
+        assert!(FrozenProfile::read(b"no zlib").is_err());
     }
 }
