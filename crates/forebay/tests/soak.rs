@@ -147,7 +147,11 @@ impl Actor {
 
     async fn transaction(&mut self, session: &Connected) -> Result<(), Gone> {
         let role = self.role();
-        self.step(session, &format!("{role}; BEGIN")).await?;
+        // A late cancel may have hit it, or the end of the block before.
+        if !self.step(session, &format!("{role}; BEGIN")).await? {
+            self.step(session, "ROLLBACK").await?;
+            return Ok(());
+        }
         let mut cursors = 0;
         for _ in 0..self.random.random_range(1..7) {
             let sql = self.statement(&mut cursors);
