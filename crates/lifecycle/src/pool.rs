@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use flume::{Receiver, Sender};
 use parking_lot::Mutex;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Query;
 use crate::histogram::{Histogram, HistogramSnapshot};
@@ -66,6 +66,8 @@ pub(crate) enum Handover {
 struct Job {
     query: Arc<Query>,
     since: Instant,
+    /// Given back when a thread takes the job.
+    place: OwnedSemaphorePermit,
 }
 
 /// What a thread does with a query.
@@ -74,6 +76,9 @@ pub(crate) type ArchiveQuery = dyn Fn(&Arc<Query>) + Send + Sync;
 pub(crate) struct UnregistrationPool {
     /// `None` when the pool has no threads, or is closed.
     sender: Mutex<Option<Sender<Job>>>,
+    /// Places in the queue. They are its bound, and not the channel's own, because who waits for one
+    /// may give up: a channel may have taken the query by then, and it would be archived twice.
+    places: Arc<Semaphore>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     meters: Arc<Meters>,
 }
@@ -92,10 +97,10 @@ impl UnregistrationPool {
     /// When the operating system gives no threads.
     pub(crate) fn start(settings: PoolSettings, archive: Arc<ArchiveQuery>) -> Self {
         let meters = Arc::new(Meters::default());
-        let (sender, receiver) = channel(settings.unregistration_thread_pool_queue_depth.max(1));
-        let receiver = Arc::new(Mutex::new(receiver));
+        let depth = settings.unregistration_thread_pool_queue_depth.max(1);
+        let (sender, receiver) = flume::unbounded();
         let spawn = |number| {
-            let (receiver, meters) = (Arc::clone(&receiver), Arc::clone(&meters));
+            let (receiver, meters) = (receiver.clone(), Arc::clone(&meters));
             let archive = Arc::clone(&archive);
             thread::Builder::new()
                 .name(format!("unregister-{number}"))
@@ -107,6 +112,7 @@ impl UnregistrationPool {
             .collect();
         Self {
             sender: Mutex::new((!threads.is_empty()).then_some(sender)),
+            places: Arc::new(Semaphore::new(depth)),
             threads: Mutex::new(threads),
             meters,
         }
@@ -114,37 +120,46 @@ impl UnregistrationPool {
 
     /// Hands a finalized query to a thread, if there is room in the queue.
     pub(crate) fn try_hand_over(&self, query: Arc<Query>) -> Handover {
-        let since = Instant::now();
-        let Some(sender) = &*self.sender.lock() else {
-            return Handover::Synchronous(query);
-        };
-        match sender.try_send(Job { query, since }) {
-            Ok(()) => Handover::Taken,
-            Err(TrySendError::Full(job)) => {
+        match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(place) => match self.send(query, Instant::now(), place) {
+                Ok(()) => Handover::Taken,
+                Err(query) => Handover::Synchronous(query),
+            },
+            Err(_) => {
                 self.meters.pushed_back.fetch_add(1, Ordering::Relaxed);
-                Handover::Full(job.query)
+                Handover::Full(query)
             }
-            Err(TrySendError::Closed(job)) => Handover::Synchronous(job.query),
         }
     }
 
     /// Waits for room in the queue. Gives the query back when there are no threads any more. When
     /// the future is dropped, so is its share of the query: keep another one.
     pub(crate) async fn hand_over(&self, query: Arc<Query>) -> Result<(), Arc<Query>> {
-        let sender = self.sender.lock().clone();
-        let Some(sender) = sender else {
+        let since = Instant::now();
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        self.send(query, since, place.expect("nobody closes the semaphore"))
+    }
+
+    fn send(
+        &self,
+        query: Arc<Query>,
+        since: Instant,
+        place: OwnedSemaphorePermit,
+    ) -> Result<(), Arc<Query>> {
+        let Some(sender) = &*self.sender.lock() else {
             return Err(query);
         };
-        let since = Instant::now();
-        let sent = sender.send(Job { query, since }).await;
-        sent.map_err(|error| error.0.query)
+        let job = Job {
+            query,
+            since,
+            place,
+        };
+        sender.send(job).map_err(|error| error.into_inner().query)
     }
 
     pub(crate) fn status(&self) -> PoolStatus {
         let sender = self.sender.lock();
-        let queued = sender
-            .as_ref()
-            .map_or(0, |s| s.max_capacity() - s.capacity());
+        let queued = sender.as_ref().map_or(0, Sender::len);
         let time_to_archive = self.meters.time_to_archive.snapshot();
         PoolStatus {
             queued,
@@ -173,15 +188,12 @@ impl Drop for UnregistrationPool {
     }
 }
 
-fn work(receiver: &Mutex<Receiver<Job>>, meters: &Meters, archive: &ArchiveQuery) {
-    loop {
-        let job = receiver.lock().blocking_recv();
-        let Some(Job { query, since }) = job else {
-            return;
-        };
-        meters.time_in_queue.record(since.elapsed());
+fn work(receiver: &Receiver<Job>, meters: &Meters, archive: &ArchiveQuery) {
+    for job in receiver {
+        drop(job.place);
+        meters.time_in_queue.record(job.since.elapsed());
         let start = Instant::now();
-        archive(&query);
+        archive(&job.query);
         meters.time_to_archive.record(start.elapsed());
     }
 }

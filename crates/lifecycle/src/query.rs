@@ -1,6 +1,6 @@
 //! One query: who asked what, and what became of it.
 
-use crate::profile::{self, FrozenProfile, Operator, PlanProfile, Profile};
+use crate::profile::{self, FrozenProfile, Operator, PlanProfile, Profile, Totals};
 use crate::sync::{AtomicBool, Mutex};
 use crate::{Facts, QueryId, QueryState};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -115,7 +115,14 @@ pub struct Query {
     waits_for_client: AtomicBool,
     book: Mutex<Book>,
     /// The profile as it stays, from the first look after the end on.
-    frozen: Mutex<Option<FrozenProfile>>,
+    frozen: Mutex<Option<Frozen>>,
+}
+
+/// What stays of a query's plan.
+#[derive(Clone)]
+struct Frozen {
+    profile: FrozenProfile,
+    totals: Option<Totals>,
 }
 
 /// The part of a query that changes.
@@ -292,10 +299,27 @@ impl Query {
     /// Everything that is known of the query. Once it has ended it is the same for everybody,
     /// whether it is archived or not.
     pub fn profile(&self) -> Profile {
-        match self.state().is_final() {
-            true => self.frozen().profile(),
-            false => profile::build(self),
+        let build = |operators: &[Operator]| {
+            profile::build(self, operators, Totals::of(operators).as_ref())
+        };
+        let living = self.while_living(build);
+        living.unwrap_or_else(|| self.frozen().profile())
+    }
+
+    /// What its plan has measured in all; `None` without a plan.
+    pub(crate) fn totals(&self) -> Option<Totals> {
+        let living = self.while_living(Totals::of);
+        living.unwrap_or_else(|| self.freeze().totals)
+    }
+
+    /// What `look` makes of the operators; `None` if the query has ended by then, since its plan may
+    /// be gone.
+    fn while_living<T>(&self, look: impl FnOnce(&[Operator]) -> T) -> Option<T> {
+        if self.state().is_final() {
+            return None;
         }
+        let seen = look(&self.operators());
+        (!self.state().is_final()).then_some(seen)
     }
 
     /// The summary table of its operators; empty for a query that never ran a plan.
@@ -308,14 +332,23 @@ impl Query {
 
     /// The profile of a query that has ended, compressed.
     pub(crate) fn frozen(&self) -> FrozenProfile {
+        self.freeze().profile
+    }
+
+    fn freeze(&self) -> Frozen {
         debug_assert!(self.state().is_final(), "{} still changes", self.id);
         // Whoever comes second waits for the first: there is one profile.
         let mut kept = self.frozen.lock();
         let frozen = kept.get_or_insert_with(|| {
-            let frozen = FrozenProfile::of(&profile::build(self));
+            let operators = self.operators();
+            let totals = Totals::of(&operators);
+            let profile = profile::build(self, &operators, totals.as_ref());
             // Nobody will ask the plan any more.
             self.book.lock().plan = None;
-            frozen
+            Frozen {
+                profile: FrozenProfile::of(&profile),
+                totals,
+            }
         });
         frozen.clone()
     }
@@ -326,7 +359,7 @@ impl Query {
             .frozen
             .lock()
             .as_ref()
-            .map_or(0, |f| f.as_bytes().len());
+            .map_or(0, |frozen| frozen.profile.as_bytes().len());
         size_of::<Self>() + self.info.statement.len() + frozen
     }
 

@@ -2,23 +2,15 @@
 
 use std::time::Duration;
 
-use crate::profile::build::{
-    BYTES_READ, COMPUTE_TIME, PEAK_MEMORY, PRUNED, ROWS_READ, SPILLED_BYTES, TOTALS,
-};
+use crate::profile::Totals;
 use crate::{Query, QueryRecord};
 
 impl Query {
     /// What is known of it now, flat.
     pub fn record(&self) -> QueryRecord {
         let (info, facts) = (self.info(), self.facts());
-        let profile = self.profile();
-        let totals = profile.child(TOTALS);
-        let total = |name: &str| {
-            let value = totals.and_then(|node| node.counter(name));
-            value.and_then(|value| u64::try_from(value).ok())
-        };
-        let [files, by_statistics, by_bloom_filters] = PRUNED.map(total);
-        let row_groups = [by_statistics, by_bloom_filters].into_iter().flatten();
+        let totals = self.totals();
+        let total = |of: fn(&Totals) -> u64| totals.as_ref().map(of);
         let ended = self.state().is_final();
         QueryRecord {
             session_id: info.session_id,
@@ -43,15 +35,15 @@ impl Query {
                 .started_us
                 .map(|at| micros(self.duration()).saturating_sub(at)),
             rows_returned: Some(facts.rows_returned),
-            rows_read: total(ROWS_READ),
-            bytes_read: total(BYTES_READ),
-            files_pruned: files,
-            row_groups_pruned: totals.map(|_| row_groups.sum()),
+            rows_read: total(|t| t.rows_read),
+            bytes_read: total(|t| t.bytes_read),
+            files_pruned: total(|t| t.files_pruned),
+            row_groups_pruned: total(Totals::row_groups_pruned),
             estimated_cost: facts.estimated_cost,
-            cpu_us: total(COMPUTE_TIME).map(|ns| ns / 1000),
+            cpu_us: total(|t| t.compute_time_ns / 1000),
             memory_estimate_bytes: facts.memory_granted_bytes,
-            memory_peak_bytes: total(PEAK_MEMORY),
-            spilled_bytes: total(SPILLED_BYTES),
+            memory_peak_bytes: total(|t| t.peak_memory_bytes),
+            spilled_bytes: total(|t| t.spilled_bytes),
             tables: Some(facts.tables.clone()),
             overcommitted: Some(facts.overcommitted),
             stepped_aside: Some(facts.stepped_aside.into()),

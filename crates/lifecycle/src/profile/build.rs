@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{EventSequence, Operator, Profile, Unit, summary};
+use super::{EventSequence, Operator, Profile, Totals, Unit, summary};
 use crate::{Facts, Query};
 
-/// The profile of `query` as things stand now.
-pub(crate) fn build(query: &Query) -> Profile {
-    let operators = query.operators();
+/// The profile of `query` as things stand now: what its plan's `operators` have measured, and what
+/// that makes in all.
+pub(crate) fn build(query: &Query, operators: &[Operator], totals: Option<&Totals>) -> Profile {
     let facts = query.facts();
     let mut root = Profile::named(format!("Query (id={})", query.id()));
-    root.children.push(summary_node(query, &facts, &operators));
-    if !operators.is_empty() {
-        root.children.push(totals(&facts, &operators));
-        root.children.push(execution(&operators));
+    root.children.push(summary_node(query, &facts, operators));
+    if let Some(totals) = totals {
+        root.children.push(totals.node(facts.rows_returned));
+        root.children.push(execution(operators));
     }
     root
 }
@@ -104,58 +104,6 @@ fn title(operator: &Operator) -> String {
         "" => operator.name.clone(),
         detail => format!("{}: {detail}", operator.name),
     }
-}
-
-/// The totals of a query, by which [`crate::QueryRecord`] finds them.
-pub(crate) const TOTALS: &str = "Totals";
-pub(crate) const ROWS_RETURNED: &str = "RowsReturned";
-pub(crate) const ROWS_READ: &str = "RowsRead";
-pub(crate) const COMPUTE_TIME: &str = "ComputeTime";
-pub(crate) const PEAK_MEMORY: &str = "PeakMemory";
-pub(crate) const BYTES_READ: &str = "BytesRead";
-pub(crate) const SPILLED_BYTES: &str = "SpilledBytes";
-/// What scans have skipped, as DataFusion names it: files, and row groups by either kind of
-/// statistic.
-pub(crate) const PRUNED: [&str; 3] = [
-    "files_ranges_pruned_statistics_pruned",
-    "row_groups_pruned_statistics_pruned",
-    "row_groups_pruned_bloom_filter_pruned",
-];
-
-/// Rows of the operators that have no input.
-fn rows_read(operators: &[Operator]) -> u64 {
-    let nexts = operators.iter().skip(1).map(Some).chain([None]);
-    let leaves = operators
-        .iter()
-        .zip(nexts)
-        .filter(|(operator, next)| next.is_none_or(|next| next.depth <= operator.depth));
-    leaves.map(|(leaf, _)| leaf.rows.unwrap_or(0)).sum()
-}
-
-fn totals(facts: &Facts, operators: &[Operator]) -> Profile {
-    let mut node = Profile::named(TOTALS);
-    let sum = |of: fn(&Operator) -> u64| operators.iter().map(of).sum();
-    node.add_counter(ROWS_RETURNED, Unit::Unit, facts.rows_returned);
-    node.add_counter(ROWS_READ, Unit::Unit, rows_read(operators));
-    node.add_counter(
-        COMPUTE_TIME,
-        Unit::TimeNs,
-        sum(|o| o.time_avg_ns.saturating_mul(o.instances as u64)),
-    );
-    node.add_counter(
-        PEAK_MEMORY,
-        Unit::Bytes,
-        sum(|o| o.peak_memory_bytes.unwrap_or(0)),
-    );
-    node.add_counter(BYTES_READ, Unit::Bytes, sum(|o| o.scanned_bytes));
-    node.add_counter(SPILLED_BYTES, Unit::Bytes, sum(|o| o.spilled_bytes));
-    for name in PRUNED {
-        let counters = operators.iter().flat_map(|o| &o.counters);
-        let pruned = counters.filter(|c| c.name == name);
-        let pruned: i64 = pruned.map(|c| c.value).sum();
-        node.add_counter(name, Unit::Unit, u64::try_from(pruned).unwrap_or(0));
-    }
-    node
 }
 
 /// The operators as a tree, each with everything that it has counted.

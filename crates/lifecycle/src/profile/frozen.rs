@@ -1,17 +1,15 @@
 //! A profile that does not change any more, in few bytes.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use flate2::Compression;
 use flate2::read::ZlibDecoder;
-use flate2::write::ZlibEncoder;
 
 use serde::{Deserialize, Serialize};
 
-use super::Profile;
+use super::{Counter, EventSequence, Profile};
 
 /// A profile, compressed: its nodes as JSON in zlib's format. Clones share the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,13 +24,9 @@ pub struct UnreadableProfile(String);
 
 impl FrozenProfile {
     pub(crate) fn of(profile: &Profile) -> Self {
-        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
-        encoder
-            .write_all(&serde_json::to_vec(&nodes_of(profile)).expect("texts and numbers"))
-            .expect("memory takes everything");
-        let compressed = encoder.finish().expect("memory takes everything");
+        let json = serde_json::to_vec(&nodes_of(profile)).expect("texts and numbers");
         Self {
-            compressed: compressed.into(),
+            compressed: super::compress::zlib(&json).into(),
         }
     }
 
@@ -51,7 +45,7 @@ impl FrozenProfile {
         ZlibDecoder::new(compressed)
             .read_to_string(&mut json)
             .map_err(|error| UnreadableProfile(error.to_string()))?;
-        let nodes: Vec<Node> =
+        let nodes: Vec<Node<Profile>> =
             serde_json::from_str(&json).map_err(|error| UnreadableProfile(error.to_string()))?;
         tree_of(nodes).ok_or_else(|| UnreadableProfile("its nodes are no tree".to_owned()))
     }
@@ -76,18 +70,28 @@ impl FrozenProfile {
     }
 }
 
-/// A node with its place. The tree is kept as a list, because readers of JSON refuse what is nested
-/// as deeply as plans may be.
+/// A node with its place: borrowed to write it, owned to read it. The tree is kept as a list,
+/// because readers of JSON refuse what is nested as deeply as plans may be.
 #[derive(Serialize, Deserialize)]
-struct Node {
+struct Node<P> {
     /// Nodes above it.
     depth: usize,
-    /// The node without its children.
-    node: Profile,
+    /// The node; its children follow.
+    node: P,
+}
+
+/// A node without its children.
+#[derive(Serialize)]
+struct Childless<'a> {
+    name: &'a str,
+    info: &'a [(String, String)],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<&'a EventSequence>,
+    counters: &'a [Counter],
 }
 
 /// The nodes of a tree, each before its children.
-fn nodes_of(profile: &Profile) -> Vec<Node> {
+fn nodes_of(profile: &Profile) -> Vec<Node<Childless<'_>>> {
     let mut nodes = Vec::new();
     let mut open = vec![(0, profile)];
     while let Some((depth, profile)) = open.pop() {
@@ -98,12 +102,11 @@ fn nodes_of(profile: &Profile) -> Vec<Node> {
                 .rev()
                 .map(|child| (depth + 1, child)),
         );
-        let node = Profile {
-            name: profile.name.clone(),
-            info: profile.info.clone(),
-            events: profile.events.clone(),
-            counters: profile.counters.clone(),
-            children: Vec::new(),
+        let node = Childless {
+            name: &profile.name,
+            info: &profile.info,
+            events: profile.events.as_ref(),
+            counters: &profile.counters,
         };
         nodes.push(Node { depth, node });
     }
@@ -111,7 +114,7 @@ fn nodes_of(profile: &Profile) -> Vec<Node> {
 }
 
 /// The tree of nodes that come each before their children; `None` if they are none.
-fn tree_of(nodes: Vec<Node>) -> Option<Profile> {
+fn tree_of(nodes: Vec<Node<Profile>>) -> Option<Profile> {
     // The last node that was read and those above it, the root first.
     let mut open: Vec<Profile> = Vec::new();
     for Node { depth, node } in nodes {

@@ -5,17 +5,20 @@
 //! ([`PlanProfile`]). While the query lives it is made anew for each reader. Once it has ended, the
 //! first one who asks (a reader, or the pool) freezes it; from then on everybody gets the same.
 
-pub(crate) mod build;
+mod build;
+mod compress;
 mod frozen;
 mod plan;
 mod summary;
 mod text;
+mod totals;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use build::build;
 pub use frozen::{FrozenProfile, UnreadableProfile};
 pub use plan::{Operator, PlanProfile};
+pub(crate) use totals::Totals;
 
 /// A node of a profile, with its children.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
