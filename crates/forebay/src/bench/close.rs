@@ -4,7 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use forebay_lifecycle::profile::{Counter, Operator, PlanProfile, Unit};
-use forebay_lifecycle::{KeepNothing, NewQuery, Outcome, PoolSettings, QueryLogLimits, Registry};
+use forebay_lifecycle::{
+    Archive, ArchiveFiles, ArchiveOptions, KeepNothing, NewQuery, Outcome, PoolSettings,
+    QueryLogLimits, Registry,
+};
+use tempfile::TempDir;
 
 use super::memory::own_resident_bytes;
 use super::{quantile, table};
@@ -99,7 +103,16 @@ pub fn run(options: &BenchClose) -> anyhow::Result<()> {
         table.add_row(row);
     }
     println!("{table}");
-    throughput(threads)
+    println!("{MANY} queries with plans of 3 operators, registered, finalized and archived:");
+    throughput("in the query log alone", threads, Box::new(KeepNothing))?;
+    let folder = TempDir::new()?;
+    let everything = ArchiveOptions {
+        audit_log: true,
+        ..ArchiveOptions::default()
+    };
+    let files = ArchiveFiles::open(folder.path(), everything, Box::new(|_| ()))?;
+    let name = "with profile log, audit log and history";
+    throughput(name, threads, Box::new(files))
 }
 
 /// Seconds that closing a query takes its client.
@@ -119,7 +132,7 @@ fn close_one(registry: &Registry, operators: usize) -> f64 {
 }
 
 /// Registering, finalizing and archiving one query after the other, and what the log keeps of each.
-fn throughput(threads: usize) -> anyhow::Result<()> {
+fn throughput(kept_where: &str, threads: usize, archive: Box<dyn Archive>) -> anyhow::Result<()> {
     let limits = QueryLogLimits {
         query_log_size: MANY,
         query_log_size_in_bytes: usize::MAX,
@@ -128,7 +141,7 @@ fn throughput(threads: usize) -> anyhow::Result<()> {
         unregistration_thread_pool_size: threads,
         ..PoolSettings::default()
     };
-    let registry = Registry::new(limits, pool, Box::new(KeepNothing));
+    let registry = Registry::new(limits, pool, archive);
     let before = own_resident_bytes()?;
     let start = Instant::now();
     for _ in 0..MANY {
@@ -142,8 +155,8 @@ fn throughput(threads: usize) -> anyhow::Result<()> {
     let kept = registry.counters().logged_bytes / MANY as u64;
     let resident = own_resident_bytes()?.saturating_sub(before) / MANY as u64;
     println!(
-        "{MANY} queries with plans of 3 operators: {per_second:.0} a second registered, finalized and \
-         archived; the query log keeps {kept} bytes of each, {resident} bytes of resident memory"
+        "{kept_where}: {per_second:.0} a second; the query log keeps {kept} bytes of each, \
+         {resident} bytes of resident memory"
     );
     Ok(())
 }

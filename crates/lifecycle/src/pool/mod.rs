@@ -6,17 +6,18 @@
 //! who closed it, who waits for a place before asking for more ([`UnregistrationPool::hand_over`]) or
 //! archives it on the spot.
 
+mod queue;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use flume::{Receiver, Sender};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Query;
 use crate::histogram::{Histogram, HistogramSnapshot};
+use queue::{Job, Queue};
 
 /// How ended queries are archived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,22 +64,12 @@ pub(crate) enum Handover {
     Full(Arc<Query>),
 }
 
-struct Job {
-    query: Arc<Query>,
-    since: Instant,
-    /// Given back when a thread takes the job.
-    place: OwnedSemaphorePermit,
-}
-
 /// What a thread does with a query.
 pub(crate) type ArchiveQuery = dyn Fn(&Arc<Query>) + Send + Sync;
 
 pub(crate) struct UnregistrationPool {
-    /// `None` when the pool has no threads, or is closed.
-    sender: Mutex<Option<Sender<Job>>>,
-    /// Places in the queue. They are its bound, and not the channel's own, because who waits for one
-    /// may give up: a channel may have taken the query by then, and it would be archived twice.
-    places: Arc<Semaphore>,
+    /// `None` when the pool has no threads.
+    queue: Option<Arc<Queue>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     meters: Arc<Meters>,
 }
@@ -97,22 +88,20 @@ impl UnregistrationPool {
     /// When the operating system gives no threads.
     pub(crate) fn start(settings: PoolSettings, archive: Arc<ArchiveQuery>) -> Self {
         let meters = Arc::new(Meters::default());
-        let depth = settings.unregistration_thread_pool_queue_depth.max(1);
-        let (sender, receiver) = flume::unbounded();
+        let queue = Arc::new(Queue::new(settings.unregistration_thread_pool_queue_depth));
         let spawn = |number| {
-            let (receiver, meters) = (receiver.clone(), Arc::clone(&meters));
+            let (queue, meters) = (Arc::clone(&queue), Arc::clone(&meters));
             let archive = Arc::clone(&archive);
             thread::Builder::new()
                 .name(format!("unregister-{number}"))
-                .spawn(move || work(&receiver, &meters, archive.as_ref()))
+                .spawn(move || queue.work(|job| meters.measure(&job, archive.as_ref())))
                 .expect("a thread of the unregistration pool")
         };
         let threads: Vec<_> = (0..settings.unregistration_thread_pool_size)
             .map(spawn)
             .collect();
         Self {
-            sender: Mutex::new((!threads.is_empty()).then_some(sender)),
-            places: Arc::new(Semaphore::new(depth)),
+            queue: (!threads.is_empty()).then_some(queue),
             threads: Mutex::new(threads),
             meters,
         }
@@ -120,49 +109,33 @@ impl UnregistrationPool {
 
     /// Hands a finalized query to a thread, if there is room in the queue.
     pub(crate) fn try_hand_over(&self, query: Arc<Query>) -> Handover {
-        match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(place) => match self.send(query, Instant::now(), place) {
-                Ok(()) => Handover::Taken,
-                Err(query) => Handover::Synchronous(query),
-            },
-            Err(_) => {
-                self.meters.pushed_back.fetch_add(1, Ordering::Relaxed);
-                Handover::Full(query)
-            }
+        let Some(queue) = &self.queue else {
+            return Handover::Synchronous(query);
+        };
+        let Some(place) = queue.try_place() else {
+            self.meters.pushed_back.fetch_add(1, Ordering::Relaxed);
+            return Handover::Full(query);
+        };
+        match queue.push(query, Instant::now(), place) {
+            Ok(()) => Handover::Taken,
+            Err(query) => Handover::Synchronous(query),
         }
     }
 
     /// Waits for room in the queue. Gives the query back when there are no threads any more. When
     /// the future is dropped, so is its share of the query: keep another one.
     pub(crate) async fn hand_over(&self, query: Arc<Query>) -> Result<(), Arc<Query>> {
-        let since = Instant::now();
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        self.send(query, since, place.expect("nobody closes the semaphore"))
-    }
-
-    fn send(
-        &self,
-        query: Arc<Query>,
-        since: Instant,
-        place: OwnedSemaphorePermit,
-    ) -> Result<(), Arc<Query>> {
-        let Some(sender) = &*self.sender.lock() else {
+        let Some(queue) = &self.queue else {
             return Err(query);
         };
-        let job = Job {
-            query,
-            since,
-            place,
-        };
-        sender.send(job).map_err(|error| error.into_inner().query)
+        let since = Instant::now();
+        queue.push(query, since, queue.place().await)
     }
 
     pub(crate) fn status(&self) -> PoolStatus {
-        let sender = self.sender.lock();
-        let queued = sender.as_ref().map_or(0, Sender::len);
         let time_to_archive = self.meters.time_to_archive.snapshot();
         PoolStatus {
-            queued,
+            queued: self.queue.as_ref().map_or(0, |queue| queue.len()),
             archived: time_to_archive.count(),
             pushed_back: self.meters.pushed_back.load(Ordering::Relaxed),
             time_in_queue: self.meters.time_in_queue.snapshot(),
@@ -173,10 +146,16 @@ impl UnregistrationPool {
     /// Archives what is queued, and ends the threads. Whatever is closed afterwards is archived by
     /// the one who closes it.
     pub(crate) fn close(&self) {
-        self.sender.lock().take();
+        self.close_queue();
         for thread in self.threads.lock().drain(..) {
             // A panic of an archiver has been told where it happened.
             let _ = thread.join();
+        }
+    }
+
+    fn close_queue(&self) {
+        if let Some(queue) = &self.queue {
+            queue.close();
         }
     }
 }
@@ -184,16 +163,15 @@ impl UnregistrationPool {
 impl Drop for UnregistrationPool {
     fn drop(&mut self) {
         // The last share may be dropped by a thread of the pool itself, which cannot join itself.
-        self.sender.lock().take();
+        self.close_queue();
     }
 }
 
-fn work(receiver: &Receiver<Job>, meters: &Meters, archive: &ArchiveQuery) {
-    for job in receiver {
-        drop(job.place);
-        meters.time_in_queue.record(job.since.elapsed());
+impl Meters {
+    fn measure(&self, job: &Job, archive: &ArchiveQuery) {
+        self.time_in_queue.record(job.since.elapsed());
         let start = Instant::now();
         archive(&job.query);
-        meters.time_to_archive.record(start.elapsed());
+        self.time_to_archive.record(start.elapsed());
     }
 }
