@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::metrics::{MetricValue, MetricsSet};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use parking_lot::Mutex;
@@ -31,8 +33,19 @@ struct Node {
     name: String,
     detail: String,
     instances: usize,
+    /// Of a scan of files: the pieces of files that it has to read.
+    scan_ranges: Option<usize>,
     /// Shared with whatever still runs of it.
     metrics: MetricsSet,
+}
+
+/// How far the scans of a plan are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ScanProgress {
+    /// Pieces of files that were read, or found to have nothing that is wanted.
+    pub done: u64,
+    /// Pieces of files in all.
+    pub total: u64,
 }
 
 /// What one operator was expected to do and has done, all its instances together unless it says
@@ -111,6 +124,27 @@ impl PlanMetrics {
             .collect()
     }
 
+    /// How far the scans are. A scan that is stopped early, by a `LIMIT` for example, stays behind.
+    #[must_use]
+    pub fn progress(&self) -> ScanProgress {
+        let scans = match &*self.plan.lock() {
+            Measured::Running(plan) => scans_of(plan.as_ref()),
+            Measured::Ended(nodes) => {
+                let scan = |node: &Node| Some((node.scan_ranges?, node.metrics.clone()));
+                nodes.iter().filter_map(scan).collect()
+            }
+        };
+        let mut progress = ScanProgress::default();
+        for (ranges, metrics) in scans {
+            let done = metrics.sum_by_name("files_processed");
+            let done = done.map_or(0, |done| done.as_usize());
+            // A scan that runs again counts again.
+            progress.done += done.min(ranges) as u64;
+            progress.total += ranges as u64;
+        }
+        progress
+    }
+
     /// The plan has ended: lets go of it. What its operators have measured stays.
     pub fn end(&self) {
         let mut measured = self.plan.lock();
@@ -137,6 +171,25 @@ fn nodes_of(plan: &dyn ExecutionPlan) -> Vec<Node> {
     nodes
 }
 
+/// The scans of files in a plan: the pieces of files that each has to read, and what it counts.
+fn scans_of(plan: &dyn ExecutionPlan) -> Vec<(usize, MetricsSet)> {
+    let mut scans = Vec::new();
+    let mut open = vec![plan];
+    while let Some(plan) = open.pop() {
+        if let Some(ranges) = scan_ranges(plan) {
+            scans.push((ranges, plan.metrics().unwrap_or_default()));
+        }
+        open.extend(plan.children().into_iter().map(AsRef::as_ref));
+    }
+    scans
+}
+
+fn scan_ranges(plan: &dyn ExecutionPlan) -> Option<usize> {
+    let source = plan.downcast_ref::<DataSourceExec>()?.data_source();
+    let files = source.downcast_ref::<FileScanConfig>()?;
+    Some(files.file_groups.iter().map(FileGroup::len).sum())
+}
+
 fn add_nodes(plan: &dyn ExecutionPlan, depth: usize, nodes: &mut Vec<Node>) {
     let text = crate::explain::description(plan, false);
     // DataFusion's texts begin with the operator's name and a colon.
@@ -147,6 +200,7 @@ fn add_nodes(plan: &dyn ExecutionPlan, depth: usize, nodes: &mut Vec<Node>) {
         name: kind.strip_suffix("Exec").unwrap_or(kind).to_owned(),
         detail: detail.trim_start_matches(':').trim().replace('\n', " "),
         instances: plan.output_partitioning().partition_count(),
+        scan_ranges: scan_ranges(plan),
         metrics: plan.metrics().unwrap_or_default(),
     });
     for input in plan.children() {

@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use forebay_engine::EngineConfig;
 use forebay_lifecycle::{
-    ArchiveOptions, HistoryOptions, PoolSettings, QueryLogLimits, Retention, Rotation,
+    ArchiveOptions, HistoryOptions, PoolSettings, QueryLogLimits, Redactor, Retention, Rotation,
 };
 use forebay_postgres::Tls;
 use forebay_server::{Server, ServerConfig};
@@ -118,9 +118,12 @@ async fn serve(effective: Effective, logs: forebay_web::Logs) -> anyhow::Result<
         tokio::spawn(forebay_web::serve(listener, options, stop_pages.clone()))
     });
     let audit_failed = tokio::select! {
-        () = signals.until_stop(|| reload(tls.as_deref())) => false,
-        () = server.audit_failed() => true,
+        () = signals.until_stop(|| reload(tls.as_deref())) => None,
+        why = server.audit_failed() => Some(why),
     };
+    if let Some(why) = &audit_failed {
+        tracing::error!("stopping, because an audit event could not be written: {why}");
+    }
     stop.cancel();
     accepting.await?;
     shut_down(&server, &config, &mut signals).await;
@@ -130,10 +133,12 @@ async fn serve(effective: Effective, logs: forebay_web::Logs) -> anyhow::Result<
     }
     server.close().await;
     println!("Stopped.");
-    if audit_failed {
-        bail!("stopped because an audit event could not be written (abort_on_failed_audit_event)");
+    match audit_failed {
+        Some(why) => bail!(
+            "stopped because an audit event could not be written (abort_on_failed_audit_event): {why}"
+        ),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
@@ -157,6 +162,17 @@ fn tls(config: &Config) -> anyhow::Result<Option<Tls>> {
     }
 }
 
+/// What takes secrets out of statements, and cuts those that are long.
+fn redactor(config: &Config) -> anyhow::Result<Redactor> {
+    let redactor = Redactor::new(config.max_kept_statement_size_bytes);
+    match &config.redaction_rules_file {
+        Some(rules) => redactor
+            .with_rules_of(rules)
+            .with_context(|| format!("cannot use the rules of {}", rules.display())),
+        None => Ok(redactor),
+    }
+}
+
 /// SIGHUP: reads again what may be read while the server runs.
 fn reload(tls: Option<&Tls>) {
     match tls.map(Tls::reload) {
@@ -170,6 +186,7 @@ async fn open(config: &Config) -> anyhow::Result<Server> {
     let bootstrap_role = whoami::username().context("cannot tell which user starts the server")?;
     let server_config = ServerConfig {
         bootstrap_role,
+        redactor: redactor(config)?,
         max_connections: config.max_connections,
         superuser_reserved_connections: config.superuser_reserved_connections,
         query_log: QueryLogLimits {
@@ -183,7 +200,10 @@ async fn open(config: &Config) -> anyhow::Result<Server> {
         archive: ArchiveOptions {
             profile_log: config.profile_log,
             audit_log: config.audit_log,
-            rotation: Rotation::default(),
+            rotation: Rotation {
+                max_file_bytes: config.archive_log_file_size_bytes as u64,
+                max_files: config.archive_log_files,
+            },
             history: (config.query_history_days > 0).then(|| HistoryOptions {
                 retention: Retention {
                     days: u32::try_from(config.query_history_days).ok(),

@@ -3,13 +3,13 @@
 //! [`AuditLog::write`] tells whether the event is in the log. What follows from a failure is the
 //! caller's: with `abort_on_failed_audit_event` the server ends.
 
-use crate::QueryId;
 use crate::rotated::{RotatedFile, Rotation};
+use crate::{AuditFound, AuditSearch, QueryId};
 use chrono::{DateTime, SecondsFormat, Utc};
 use parking_lot::Mutex;
 use serde::{Serialize, Serializer};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One statement as an auditor wants to know of it. Its JSON has the fields' names.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -55,8 +55,11 @@ pub struct AuditObject {
     pub privilege: &'static str,
 }
 
-/// The audit log, for writing. Threads may share it.
-pub struct AuditLog(Mutex<RotatedFile>);
+/// The audit log. Threads may share it.
+pub struct AuditLog {
+    path: PathBuf,
+    file: Mutex<RotatedFile>,
+}
 
 impl AuditLog {
     /// Continues the log at `path`, or begins it.
@@ -65,7 +68,10 @@ impl AuditLog {
     ///
     /// When its folder or file cannot be made, read or written.
     pub fn open(path: &Path, rotation: Rotation) -> io::Result<Self> {
-        Ok(AuditLog(Mutex::new(RotatedFile::open(path, rotation)?)))
+        Ok(AuditLog {
+            path: path.to_path_buf(),
+            file: Mutex::new(RotatedFile::open(path, rotation)?),
+        })
     }
 
     /// Writes one event. A crash of the process loses no event that was written.
@@ -76,7 +82,7 @@ impl AuditLog {
     /// written when the reason is gone.
     pub fn write(&self, event: &AuditEvent<'_>) -> io::Result<()> {
         let line = serde_json::to_vec(event)?;
-        self.0.lock().append(&line)
+        self.file.lock().append(&line)
     }
 
     /// Waits until every event is on the disk, so that the loss of power loses none.
@@ -85,7 +91,16 @@ impl AuditLog {
     ///
     /// When the disk refuses.
     pub fn sync(&self) -> io::Result<()> {
-        self.0.lock().sync()
+        self.file.lock().sync()
+    }
+
+    /// The newest events that are wanted, out of the last 64 MiB of the log. Writers are not held up.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read.
+    pub fn search(&self, wanted: &AuditSearch) -> io::Result<AuditFound> {
+        crate::audit_search::search(&self.path, wanted)
     }
 }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use chrono::Utc;
 
+use crate::outage::Outage;
 use crate::{
-    Archive, AuditEvent, AuditLog, History, HistoryOptions, ProfileLog, Query, QueryRecord,
-    Rotation,
+    Archive, AuditEvent, AuditLog, Health, History, HistoryOptions, LogHealth, ProfileLog, Query,
+    QueryRecord, Rotation,
 };
 
 /// Which files are written.
@@ -42,9 +43,22 @@ pub type OnAuditFailure = dyn Fn(&io::Error) + Send + Sync;
 /// `history/`.
 pub struct ArchiveFiles {
     profile_log: Option<ProfileLog>,
+    profile_outage: Outage,
     audit_log: Option<AuditLog>,
+    audit_outage: Outage,
     history: Option<Arc<History>>,
     on_audit_failure: Box<OnAuditFailure>,
+}
+
+/// How the files are; `None` for what is not kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ArchiveHealth {
+    /// The profile log.
+    pub profile_log: Option<LogHealth>,
+    /// The audit log.
+    pub audit_log: Option<LogHealth>,
+    /// The history.
+    pub history: Option<Health>,
 }
 
 impl ArchiveFiles {
@@ -70,7 +84,9 @@ impl ArchiveFiles {
             .map(|h| History::open(&folder.join("history"), h));
         Ok(Self {
             profile_log: profile_log.transpose()?,
+            profile_outage: Outage::new("profiles of the profile log"),
             audit_log: audit_log.transpose()?,
+            audit_outage: Outage::new("events of the audit log"),
             history: history.transpose()?.map(Arc::new),
             on_audit_failure,
         })
@@ -81,17 +97,30 @@ impl ArchiveFiles {
         self.history.as_ref()
     }
 
+    /// The audit log, if there is one.
+    pub fn audit_log(&self) -> Option<&AuditLog> {
+        self.audit_log.as_ref()
+    }
+
+    /// How the files are.
+    pub fn health(&self) -> ArchiveHealth {
+        let profile_log = self.profile_log.as_ref();
+        let audit_log = self.audit_log.as_ref();
+        ArchiveHealth {
+            profile_log: profile_log.map(|_| self.profile_outage.health()),
+            audit_log: audit_log.map(|_| self.audit_outage.health()),
+            history: self.history.as_ref().map(|history| history.health()),
+        }
+    }
+
     fn write_profile(&self, query: &Query) {
         let Some(log) = &self.profile_log else {
             return;
         };
         let payload = query.frozen().encode();
-        if let Err(error) = log.write(Utc::now(), query.id(), payload.as_bytes()) {
-            tracing::error!(
-                "the profile of query {} is not in its log: {error}",
-                query.id()
-            );
-        }
+        let written = log.write(Utc::now(), query.id(), payload.as_bytes());
+        self.profile_outage
+            .note(query.id(), written.as_ref().copied());
     }
 
     fn write_audit_event(&self, query: &Query, record: &QueryRecord) {
@@ -114,17 +143,22 @@ impl ArchiveFiles {
             status: record.status.as_deref().unwrap_or_default(),
             sqlstate: record.sqlstate.as_deref(),
         };
-        if let Err(error) = log.write(&event) {
-            tracing::error!(
-                "the audit event of query {} is not in its log: {error}",
-                query.id()
-            );
+        let written = log.write(&event);
+        self.audit_outage
+            .note(query.id(), written.as_ref().copied());
+        if let Err(error) = written {
             (self.on_audit_failure)(&error);
         }
     }
 }
 
 impl Archive for ArchiveFiles {
+    fn registered(&self, serial: u64) {
+        if let Some(history) = &self.history {
+            history.note_registered(serial);
+        }
+    }
+
     fn archive(&self, query: &Query) {
         self.write_profile(query);
         let record = query.record();

@@ -36,6 +36,8 @@
 
 mod archive;
 mod audit;
+mod audit_search;
+mod backwards;
 mod columns;
 mod disk;
 mod facts;
@@ -45,6 +47,7 @@ mod history;
 mod id;
 mod lines;
 mod log;
+mod outage;
 mod pool;
 pub mod profile;
 mod profile_log;
@@ -59,15 +62,17 @@ mod sync;
 
 pub use archive::{Archive, KeepNothing};
 pub use audit::{AuditEvent, AuditLog, AuditObject};
+pub use audit_search::{AuditFound, AuditRecord, AuditSearch, AuditedObject};
 pub use columns::{COLUMNS, Column};
 pub use facts::Facts;
-pub use files::{ArchiveFiles, ArchiveOptions, OnAuditFailure};
+pub use files::{ArchiveFiles, ArchiveHealth, ArchiveOptions, OnAuditFailure};
 pub use histogram::{Histogram, HistogramSnapshot};
 pub use history::{
     Health, History, HistoryFile, HistoryOptions, Opened, Retention, Snapshot, Trouble,
 };
 pub use id::{ParseQueryIdError, QueryId};
 pub use log::QueryLogLimits;
+pub use outage::LogHealth;
 pub use pool::{PoolSettings, PoolStatus};
 pub use profile_log::{ProfileEntry, ProfileLog, ProfileReader};
 pub use query::{NewQuery, Outcome, Query, SQLSTATE_CANCELLED, TimelineEvent};

@@ -1,6 +1,8 @@
 //! One query: who asked what, and what became of it.
 
-use crate::profile::{self, FrozenProfile, Operator, PlanProfile, Profile, Totals};
+use crate::profile::{
+    self, FrozenProfile, Operator, PlanProfile, Profile, ScanProgress, Totals,
+};
 use crate::sync::{AtomicBool, Mutex};
 use crate::{Facts, QueryId, QueryState};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -134,6 +136,8 @@ struct Book {
     facts: Facts,
     /// What the operators measure; gone once the profile is frozen.
     plan: Option<Arc<dyn PlanProfile>>,
+    /// How far the scans were then.
+    progress: Option<ScanProgress>,
 }
 
 impl Query {
@@ -158,6 +162,7 @@ impl Query {
                 end: None,
                 facts: Facts::default(),
                 plan: None,
+                progress: None,
             }),
             frozen: Mutex::default(),
         }
@@ -296,6 +301,14 @@ impl Query {
         plan.map_or_else(Vec::new, |plan| plan.operators())
     }
 
+    /// How far the scans of its plan are, or were at its end; nothing for one that never ran a plan.
+    pub fn progress(&self) -> Option<ScanProgress> {
+        let book = self.book.lock();
+        let (plan, kept) = (book.plan.clone(), book.progress);
+        drop(book);
+        plan.map(|plan| plan.progress()).or(kept)
+    }
+
     /// Everything that is known of the query. Once it has ended it is the same for everybody,
     /// whether it is archived or not.
     pub fn profile(&self) -> Profile {
@@ -344,7 +357,11 @@ impl Query {
             let totals = Totals::of(&operators);
             let profile = profile::build(self, &operators, totals.as_ref());
             // Nobody will ask the plan any more.
-            self.book.lock().plan = None;
+            let mut book = self.book.lock();
+            book.progress = book.plan.as_ref().map(|plan| plan.progress());
+            let plan = book.plan.take();
+            drop(book);
+            drop(plan);
             Frozen {
                 profile: FrozenProfile::of(&profile),
                 totals,

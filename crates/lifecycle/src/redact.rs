@@ -34,14 +34,16 @@ const PASSWORD_REPLACEMENT: &str = "${word} '***'";
 /// Takes secrets out of statements by rules, and cuts what is too long.
 ///
 /// Passwords (`CREATE ROLE … PASSWORD '…'`) are always taken out.
+#[derive(Debug, Clone)]
 pub struct Redactor {
     rules: Vec<Rule>,
     max_bytes: usize,
 }
 
+#[derive(Debug, Clone)]
 struct Rule {
-    /// A text without which the rule has nothing to do.
-    trigger: Option<String>,
+    /// A text without which the rule has nothing to do, in the rule's own care for letter case.
+    trigger: Option<Regex>,
     search: Regex,
     replace: String,
     /// Whether `$1` and `${name}` in `replace` mean groups of `search`.
@@ -124,8 +126,9 @@ impl Redactor {
     ///    "search": "\\d{4}-\\d{4}-\\d{4}-(\\d{4})", "replace": "XXXX-XXXX-XXXX-$1"}]}
     /// ```
     ///
-    /// `search` and `replace` are needed. `$1` in `replace` is a group of `search`, `$$` a dollar. A rule
-    /// with a `trigger` leaves texts alone that do not contain it.
+    /// `search` and `replace` are needed. `$1` in `replace` is a group of `search`, and so is `\1`, as
+    /// Impala writes it; `$$` is a dollar. A rule with a `trigger` leaves texts alone that do not contain
+    /// it. `caseSensitive` is for both, and true unless it says otherwise.
     ///
     /// # Errors
     ///
@@ -193,7 +196,7 @@ impl Rule {
         if self
             .trigger
             .as_ref()
-            .is_some_and(|trigger| !text.contains(trigger.as_str()))
+            .is_some_and(|trigger| !trigger.is_match(text))
         {
             return None;
         }
@@ -213,17 +216,41 @@ fn compile(text: RuleText) -> Result<Rule, String> {
     if text.search.is_empty() {
         return Err("\"search\" is empty".to_owned());
     }
-    let search = RegexBuilder::new(&text.search)
-        .case_insensitive(!text.case_sensitive)
-        .size_limit(MAX_RULE_BYTES)
-        .build()
-        .map_err(|error| error.to_string())?;
+    let compiled = |pattern: &str| {
+        RegexBuilder::new(pattern)
+            .case_insensitive(!text.case_sensitive)
+            .size_limit(MAX_RULE_BYTES)
+            .build()
+            .map_err(|error| error.to_string())
+    };
+    let trigger = text.trigger.as_deref().filter(|t| !t.is_empty());
+    let replace = replacement(&text.replace);
     Ok(Rule {
-        trigger: text.trigger.filter(|trigger| !trigger.is_empty()),
-        search,
-        expands: text.replace.contains('$'),
-        replace: text.replace,
+        trigger: trigger.map(|t| compiled(&regex::escape(t))).transpose()?,
+        search: compiled(&text.search)?,
+        expands: replace.contains('$'),
+        replace,
     })
+}
+
+/// The text that stands for what was found, with each `\1` as `${1}` and each `\\` as `\`.
+fn replacement(written: &str) -> String {
+    let mut text = String::with_capacity(written.len());
+    let mut rest = written.chars().peekable();
+    while let Some(c) = rest.next() {
+        match (c, rest.peek().copied()) {
+            ('\\', Some(digit @ '0'..='9')) => {
+                rest.next();
+                text.extend(['$', '{', digit, '}']);
+            }
+            ('\\', Some('\\')) => {
+                rest.next();
+                text.push('\\');
+            }
+            _ => text.push(c),
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -287,10 +314,20 @@ mod tests {
         let rules = r#"{"version": 1, "rules": [
             {"description": "cards", "trigger": "-", "search": "\\d{4}-(\\d{4})", "replace": "X-$1"},
             {"search": "secret", "replace": "$$", "caseSensitive": false},
-            {"search": "two", "replace": "one\\1"}]}"#;
+            {"search": "(t)wo", "replace": "\\1, not \\0, \\\\1"}]}"#;
         let redactor = Redactor::new(0).with_rules(rules).unwrap();
         let redacted = redactor.redact("1234-5678 SeCrEt two Two PASSWORD 'x'");
-        assert_eq!(redacted, "X-5678 $ one\\1 Two PASSWORD '***'");
+        assert_eq!(redacted, "X-5678 $ t, not two, \\1 Two PASSWORD '***'");
+    }
+
+    #[test]
+    fn a_trigger_cares_for_letter_case_as_its_rule_does() {
+        let rules = r#"{"version": 1, "rules": [
+            {"trigger": "Key.", "search": "key.=\\w+", "replace": "K", "caseSensitive": false},
+            {"trigger": "Pin", "search": "pin=\\d+", "replace": "P"}]}"#;
+        let redactor = Redactor::new(0).with_rules(rules).unwrap();
+        assert_eq!(redactor.redact("KEY.=abc pin=12"), "K pin=12");
+        assert_eq!(redactor.redact("Pin pin=12 keys=abc"), "Pin P keys=abc");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// All queries of a server. Clones share the same queries.
 #[derive(Clone)]
@@ -101,6 +102,7 @@ impl Registry {
     /// statement lives.
     pub fn register(&self, info: NewQuery) -> RegisteredQuery {
         let serial = 1 + self.0.totals.registered.fetch_add(1, Ordering::Relaxed);
+        self.0.archive.registered(serial);
         let query = Arc::new(Query::new(info, serial));
         let before = self.0.living.insert(query.id(), Arc::clone(&query));
         debug_assert!(before.is_none(), "two queries with the id {}", query.id());
@@ -145,9 +147,18 @@ impl Registry {
         })
     }
 
+    /// For those who cannot wait for room in the pool. Where the disk is slow it takes long: other
+    /// tasks of a runtime's thread go on elsewhere meanwhile.
     fn archive_now(&self, query: Option<Arc<Query>>) {
-        if let Some(query) = query {
-            self.0.archive(&query);
+        let Some(query) = query else {
+            return;
+        };
+        let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+        match flavor {
+            Ok(RuntimeFlavor::MultiThread) => {
+                tokio::task::block_in_place(|| self.0.archive(&query));
+            }
+            _ => self.0.archive(&query),
         }
     }
 
@@ -261,6 +272,15 @@ pub struct RegisteredQuery {
 }
 
 impl RegisteredQuery {
+    /// Ends the query as dropping it does, for those who can wait afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownQuery`] if somebody else has ended it before.
+    pub fn give_up(self) -> Result<PushBack, UnknownQuery> {
+        self.unregister(given_up())
+    }
+
     /// The query itself, to share with those who outlive the statement.
     pub fn query(&self) -> &Arc<Query> {
         &self.query
@@ -338,19 +358,22 @@ impl Drop for RegisteredQuery {
         if self.query.state().is_final() {
             return;
         }
-        let reason = if std::thread::panicking() {
-            "the statement panicked"
-        } else {
-            "the statement was given up before its end"
-        };
         // Losing here means that somebody else has just ended it, which is as good.
-        let outcome = Outcome::Cancelled {
-            reason: reason.to_owned(),
-        };
-        if let Ok(pushed_back) = self.registry.close(&self.query, outcome) {
+        if let Ok(pushed_back) = self.registry.close(&self.query, given_up()) {
             // Nobody is there to wait.
             self.registry.archive_now(pushed_back);
         }
+    }
+}
+
+/// How a query ends that nobody has ended otherwise.
+fn given_up() -> Outcome {
+    let reason = match std::thread::panicking() {
+        true => "the statement panicked",
+        false => "the statement was given up before its end",
+    };
+    Outcome::Cancelled {
+        reason: reason.to_owned(),
     }
 }
 

@@ -77,6 +77,7 @@ pub(crate) async fn serve(
             // What the client has not read when it goes is of no use to anybody.
             let _: Result<(), Gone> = connection.run().await;
             wire = connection.wire;
+            connection.session.settle().await;
             drop(connection.session);
         }
         Err(NoSession::Silent) => {}

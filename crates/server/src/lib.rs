@@ -47,9 +47,11 @@ pub use forebay_admission::Held;
 pub use forebay_catalog::QueueAttributes;
 pub use forebay_engine::{Backend, QueueTotals, SettingRow};
 pub use forebay_engine::{Notice, Notices, PG_TYPE, texts_of, value_of_text};
-pub use forebay_lifecycle::profile::Profile;
+pub use forebay_lifecycle::Health as HistoryHealth;
+pub use forebay_lifecycle::profile::{Profile, ScanProgress};
 pub use forebay_lifecycle::{
-    Counters, Listing, Query, QueryId, QueryState, Registry, TimelineEvent, UnknownQuery,
+    ArchiveHealth, AuditFound, AuditRecord, AuditSearch, Counters, Listing, LogHealth, Query,
+    QueryId, QueryState, Registry, TimelineEvent, Trouble, UnknownQuery,
 };
 pub use forebay_sql::{Parsed, Statement};
 pub use interrupt::Interrupt;
@@ -65,8 +67,8 @@ pub use session::{Session, TransactionStatus};
 pub use settings::SERVER_VERSION;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use datafusion::prelude::SessionConfig;
 use forebay_admission::Admission;
@@ -95,6 +97,8 @@ pub struct ServerConfig {
     pub archive: ArchiveOptions,
     /// Whether the server stops when an audit event cannot be written.
     pub abort_on_failed_audit_event: bool,
+    /// What must not be in statements that are kept or shown, and how much of one is.
+    pub redactor: Redactor,
     /// Choices about execution.
     pub engine: EngineConfig,
 }
@@ -108,9 +112,6 @@ pub struct Server {
 /// Statements that may plan at once before they have a slot (`MIN_COST`).
 const ESTIMATES_AT_ONCE: usize = 4;
 
-/// What is kept of a statement's text, in bytes.
-const MAX_KEPT_STATEMENT_BYTES: usize = 2 << 20;
-
 struct Inner {
     config: ServerConfig,
     session_config: SessionConfig,
@@ -120,10 +121,12 @@ struct Inner {
     /// Turns of those who plan before they have a slot.
     estimates: Semaphore,
     registry: Registry,
-    /// Takes secrets out of the statements that are kept.
-    redactor: Redactor,
-    /// An audit event could not be written, and the server must not go on.
-    audit_failed: CancellationToken,
+    /// Takes secrets out of the texts that are kept or shown.
+    redactor: Arc<Redactor>,
+    /// The files that ended queries are archived in.
+    archive: Arc<ArchiveFiles>,
+    /// Why an audit event could not be written, so that the server must not go on.
+    audit_failed: AuditFailed,
     sessions: Arc<Sessions>,
     shutting_down: AtomicBool,
 }
@@ -138,12 +141,12 @@ impl Server {
         let admission = Admission::new();
         let sessions = Arc::new(Sessions::new(admission.clone()));
         let engine = Engine::new(&config.engine, Arc::clone(&sessions) as _)?;
-        let audit_failed = CancellationToken::new();
-        let archive = open_archive(data_dir, &config, audit_failed.clone())?;
+        let audit_failed = AuditFailed::default();
+        let archive = Arc::new(open_archive(data_dir, &config, audit_failed.clone())?);
         let registry = Registry::new(
             config.query_log,
             config.unregistration_pool,
-            Box::new(archive),
+            Box::new(Arc::clone(&archive)),
         );
         let tally = Arc::clone(&sessions.tally);
         queues::keep_in_step(&catalog, admission.clone(), tally).await;
@@ -157,13 +160,14 @@ impl Server {
         Ok(Self {
             inner: Arc::new(Inner {
                 session_config: config.engine.session_config(),
+                archive,
+                redactor: Arc::new(config.redactor.clone()),
                 config,
                 catalog,
                 engine,
                 admission,
                 estimates: Semaphore::new(ESTIMATES_AT_ONCE),
                 registry,
-                redactor: Redactor::new(MAX_KEPT_STATEMENT_BYTES),
                 audit_failed,
                 sessions,
                 shutting_down: AtomicBool::new(false),
@@ -243,9 +247,11 @@ impl Server {
     }
 
     /// Waits until the server must stop because an audit event could not be written
-    /// (`abort_on_failed_audit_event`).
-    pub async fn audit_failed(&self) {
-        self.inner.audit_failed.cancelled().await;
+    /// (`abort_on_failed_audit_event`); says why it could not.
+    pub async fn audit_failed(&self) -> String {
+        let AuditFailed { stop, why } = &self.inner.audit_failed;
+        stop.cancelled().await;
+        why.get().cloned().unwrap_or_default()
     }
 
     /// Sessions that live now.
@@ -279,16 +285,24 @@ impl Server {
     }
 }
 
+/// The first audit event that could not be written.
+#[derive(Debug, Clone, Default)]
+struct AuditFailed {
+    why: Arc<OnceLock<String>>,
+    stop: CancellationToken,
+}
+
 /// Opens the files that queries are archived in, and tells what the last run has left.
 fn open_archive(
     data_dir: &Path,
     config: &ServerConfig,
-    audit_failed: CancellationToken,
+    audit_failed: AuditFailed,
 ) -> Result<ArchiveFiles> {
     let abort = config.abort_on_failed_audit_event;
-    let on_audit_failure = Box::new(move |_: &std::io::Error| {
+    let on_audit_failure = Box::new(move |error: &std::io::Error| {
         if abort {
-            audit_failed.cancel();
+            audit_failed.why.get_or_init(|| error.to_string());
+            audit_failed.stop.cancel();
         }
     });
     let archive = ArchiveFiles::open(data_dir, config.archive.clone(), on_audit_failure);

@@ -1,18 +1,41 @@
 //! The engine's measurements in the words of the profile.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use forebay_engine::{CounterUnit, OperatorCounter, OperatorMetrics, PlanMetrics};
-use forebay_lifecycle::profile::{Counter, Operator, PlanProfile, Unit};
+use forebay_lifecycle::Redactor;
+use forebay_lifecycle::profile::{Counter, Operator, PlanProfile, ScanProgress, Unit};
 
 /// A plan that is measured, for the profile of its query.
-pub(crate) struct MeasuredPlan(pub(crate) PlanMetrics);
+pub(crate) struct MeasuredPlan {
+    pub(crate) plan: PlanMetrics,
+    /// A plan has the literals of its statement.
+    pub(crate) redactor: Arc<Redactor>,
+}
 
 impl PlanProfile for MeasuredPlan {
     fn operators(&self) -> Vec<Operator> {
-        self.0.operators().into_iter().map(operator).collect()
+        let mut operators: Vec<Operator> =
+            self.plan.operators().into_iter().map(operator).collect();
+        for operator in &mut operators {
+            if let Cow::Owned(redacted) = self.redactor.redact(&operator.detail) {
+                operator.detail = redacted;
+            }
+        }
+        operators
+    }
+
+    fn progress(&self) -> ScanProgress {
+        let progress = self.plan.progress();
+        ScanProgress {
+            done: progress.done,
+            total: progress.total,
+        }
     }
 
     fn end(&self) {
-        self.0.end();
+        self.plan.end();
     }
 }
 

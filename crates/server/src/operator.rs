@@ -12,7 +12,10 @@ use forebay_catalog::{QueueAttributes, Snapshot};
 use forebay_engine::{
     Backend, BackendControl, LockRow, LockTarget, QueueStatus, QueueTotals, SettingRow, WaiterRow,
 };
-use forebay_lifecycle::{HistogramSnapshot, Listing, Query, QueryId, UnknownQuery};
+use forebay_lifecycle::{
+    ArchiveHealth, AuditFound, AuditSearch, HistogramSnapshot, Listing, Query, QueryId,
+    UnknownQuery,
+};
 
 use crate::login::PasswordCheck;
 use crate::meters::DurationCounts;
@@ -217,6 +220,22 @@ impl Server {
             time_in_queue: counts(&status.time_in_queue),
             time_to_archive: counts(&status.time_to_archive),
         }
+    }
+
+    /// How the files are that ended queries are archived in.
+    #[must_use]
+    pub fn archive_health(&self) -> ArchiveHealth {
+        self.inner.archive.health()
+    }
+
+    /// Events of the audit log, the newest first; `None` when none is kept. It reads files: call it
+    /// where that does no harm.
+    ///
+    /// # Errors
+    /// When a file of the log cannot be read.
+    pub fn audit_events(&self, wanted: &AuditSearch) -> std::io::Result<Option<AuditFound>> {
+        let log = self.inner.archive.audit_log();
+        log.map(|log| log.search(wanted)).transpose()
     }
 
     /// Statements that no queue governs, from registering to their end.

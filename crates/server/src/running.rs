@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use forebay_admission::{Charge, QueueId, Slot};
 use forebay_catalog::Priority;
-use forebay_lifecycle::{AuditObject, Facts, Outcome, RegisteredQuery};
+use forebay_lifecycle::{AuditObject, Facts, Outcome, Redactor, RegisteredQuery};
 use forebay_sql::{Class, LockMode, Parsed, RelationUse};
 use tokio::time::Instant;
 
@@ -40,6 +40,7 @@ pub(crate) struct Running {
     /// The queue that governs it, where its duration is counted.
     governed_by: Option<QueueId>,
     tally: Arc<Tally>,
+    redactor: Arc<Redactor>,
     limits: TimeLimits,
     /// When the statement is cancelled for taking too long; `None` also while suspended.
     deadline: Option<Deadline>,
@@ -100,6 +101,7 @@ impl Running {
         query: RegisteredQuery,
         handle: Arc<SessionHandle>,
         tally: Arc<Tally>,
+        redactor: Arc<Redactor>,
         limits: TimeLimits,
     ) -> Self {
         let interruptor = Interruptor::new();
@@ -112,6 +114,7 @@ impl Running {
             began: std::time::Instant::now(),
             governed_by: None,
             tally,
+            redactor,
             limits,
             deadline: limits.statement_deadline(),
             execution_deadline: None,
@@ -172,7 +175,8 @@ impl Running {
             facts.estimated_cost = Some(launched.cost);
             facts.memory_granted_bytes = launched.memory_granted();
         });
-        query.attach_plan(Arc::new(MeasuredPlan(launched.metrics.clone())));
+        let (plan, redactor) = (launched.metrics.clone(), Arc::clone(&self.redactor));
+        query.attach_plan(Arc::new(MeasuredPlan { plan, redactor }));
         query.set_running();
     }
 
@@ -257,14 +261,16 @@ impl Running {
         let Some(query) = self.query.take() else {
             return;
         };
+        // An error may quote what the statement has in it.
+        let message = |error: &Error| self.redactor.redact(&error.message).into_owned();
         let outcome = match outcome {
             Ok(()) => Outcome::Finished,
             Err(error) if error.sqlstate == "57014" => Outcome::Cancelled {
-                reason: error.message.clone(),
+                reason: message(error),
             },
             Err(error) => Outcome::Exception {
                 sqlstate: error.sqlstate.to_owned(),
-                message: error.message.clone(),
+                message: message(error),
             },
         };
         // Somebody else may have closed the query a moment ago; then it is closed.
@@ -276,6 +282,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // Nobody has said how it went: it was given up. The session, or whoever ends it, waits for
+        // room in the pool.
+        if let Some(query) = self.query.take()
+            && let Ok(pushed_back) = query.give_up()
+        {
+            self.handle.push_back(pushed_back);
+        }
         self.tally.ended(self.governed_by, self.began);
         self.handle.query_ended(&self.interruptor);
         self.handle.clear_running(&self.interruptor);

@@ -1,5 +1,6 @@
 //! What a session owns.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -480,8 +481,9 @@ impl Session {
     /// Shows a statement that is being prepared.
     pub(crate) fn show_preparation(&self, text: &Arc<str>) {
         self.show_activity(Activity::Active, None);
+        let shown = self.redacted(text);
         let mut status = self.handle.status.lock();
-        status.query = Arc::clone(text);
+        status.query = shown;
         status.query_start = Some(Utc::now());
     }
 
@@ -490,6 +492,20 @@ impl Session {
         let termination = Arc::clone(&self.handle.termination);
         async move {
             termination.interrupted().await;
+        }
+    }
+
+    /// Waits until the unregistration pool has room for all that the session has ended. Call it
+    /// before the session is dropped: dropping it archives the rest on the spot.
+    pub async fn settle(&self) {
+        self.handle.archiving_keeps_up().await;
+    }
+
+    /// A statement's text without what must not be kept or shown of it.
+    pub(crate) fn redacted(&self, text: &Arc<str>) -> Arc<str> {
+        match self.server.inner.redactor.redact(text) {
+            Cow::Borrowed(whole) if whole.len() == text.len() => Arc::clone(text),
+            redacted => redacted.into(),
         }
     }
 

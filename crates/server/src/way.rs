@@ -3,7 +3,6 @@
 //! [`Session::run`] is the whole of it, in the order of design.md section 2. What it calls is
 //! below it in the same order.
 
-use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -276,6 +275,7 @@ impl Session {
 
     /// Makes the statement visible: in the registry, in `pg_stat_activity`, to cancels.
     fn register(&mut self, text: &Arc<str>, class: &Class) -> Running {
+        let shown = self.redacted(text);
         let query = self.server.inner.registry.register(NewQuery {
             session_id: self.handle.pid,
             protocol: self.identity.protocol,
@@ -284,17 +284,15 @@ impl Session {
             role: Arc::clone(&self.identity.login_role),
             effective_role: self.current_user().into(),
             database: Arc::clone(&self.identity.database),
-            statement: match self.server.inner.redactor.redact(text) {
-                Cow::Borrowed(whole) if whole.len() == text.len() => Arc::clone(text),
-                redacted => redacted.into(),
-            },
+            statement: Arc::clone(&shown),
             statement_type: class.statement_type,
         });
-        self.show_activity(Activity::Active, Some((text, query.id())));
+        self.show_activity(Activity::Active, Some((&shown, query.id())));
         Running::new(
             query,
             Arc::clone(&self.handle),
             Arc::clone(&self.server.inner.sessions.tally),
+            Arc::clone(&self.server.inner.redactor),
             TimeLimits::of(&self.settings),
         )
     }

@@ -62,6 +62,14 @@ pub struct Config {
     pub audit_log: bool,
     /// Whether the server stops when an audit event cannot be written.
     pub abort_on_failed_audit_event: bool,
+    /// How large a file of the profile log or of the audit log becomes, in bytes.
+    pub archive_log_file_size_bytes: usize,
+    /// How many files each of these logs has at most.
+    pub archive_log_files: usize,
+    /// Rules that take secrets out of statements.
+    pub redaction_rules_file: Option<PathBuf>,
+    /// How much of a statement's text is kept, in bytes.
+    pub max_kept_statement_size_bytes: usize,
     /// For how many days ended queries are kept; 0: none is.
     pub query_history_days: usize,
     /// How large the history of queries may become, in bytes.
@@ -111,6 +119,10 @@ impl Config {
             profile_log: false,
             audit_log: false,
             abort_on_failed_audit_event: false,
+            archive_log_file_size_bytes: 0,
+            archive_log_files: 0,
+            redaction_rules_file: None,
+            max_kept_statement_size_bytes: 0,
             query_history_days: 0,
             query_history_size_bytes: 0,
             authentication_timeout: Duration::ZERO,

@@ -245,6 +245,59 @@ pub(super) const SETTINGS: &[Setting] = &[
         |config, values| put(&mut config.abort_on_failed_audit_event, on_or_off(values)),
     ),
     setting(
+        "archive-log-file-size",
+        "SIZE",
+        "100MB",
+        "How large a file of the profile log or of the audit log becomes before the next one begins",
+        "a size from 4kB on, in bytes or with the unit kB, MB or GB",
+        |config, values| {
+            let bytes = single(values).and_then(parse_size_bytes);
+            put(
+                &mut config.archive_log_file_size_bytes,
+                bytes.filter(|bytes| *bytes >= 4 << 10),
+            )
+        },
+    ),
+    setting(
+        "archive-log-files",
+        "N",
+        "10",
+        "How many files each of these logs has at most; the oldest goes first",
+        "a whole number from 1 to 1000000",
+        |config, values| {
+            put(
+                &mut config.archive_log_files,
+                whole_number(values, 1, 1_000_000),
+            )
+        },
+    ),
+    setting(
+        "redaction-rules-file",
+        "FILE",
+        "",
+        "JSON rules that take secrets out of statements before anything keeps or shows them",
+        "a file",
+        |config, values| {
+            let file = single(values).filter(|file| !file.is_empty());
+            config.redaction_rules_file = file.map(PathBuf::from);
+            config.redaction_rules_file.is_some()
+        },
+    ),
+    setting(
+        "max-kept-statement-size",
+        "SIZE",
+        "2MB",
+        "How much of a statement's text is kept and shown; the rest of a longer one is cut off",
+        "a size from 1kB on, in bytes or with the unit kB, MB or GB",
+        |config, values| {
+            let bytes = single(values).and_then(parse_size_bytes);
+            put(
+                &mut config.max_kept_statement_size_bytes,
+                bytes.filter(|bytes| *bytes >= 1 << 10),
+            )
+        },
+    ),
+    setting(
         "query-history-days",
         "N",
         "30",

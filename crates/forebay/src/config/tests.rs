@@ -63,6 +63,10 @@ fn defaults() {
         profile_log: true,
         audit_log: false,
         abort_on_failed_audit_event: false,
+        archive_log_file_size_bytes: 100 << 20,
+        archive_log_files: 10,
+        redaction_rules_file: None,
+        max_kept_statement_size_bytes: 2 << 20,
         query_history_days: 30,
         query_history_size_bytes: 10 << 30,
         authentication_timeout: Duration::from_secs(60),
@@ -115,6 +119,10 @@ fn every_setting_can_come_from_each_place() {
         ("profile_log", "off"),
         ("audit_log", "on"),
         ("abort_on_failed_audit_event", "on"),
+        ("archive_log_file_size", "1MB"),
+        ("archive_log_files", "3"),
+        ("redaction_rules_file", "rules.json"),
+        ("max_kept_statement_size", "10kB"),
         ("query_history_days", "7"),
         ("query_history_size", "2GB"),
         ("authentication_timeout", "10s"),
@@ -150,6 +158,10 @@ fn every_setting_can_come_from_each_place() {
         profile_log: false,
         audit_log: true,
         abort_on_failed_audit_event: true,
+        archive_log_file_size_bytes: 1 << 20,
+        archive_log_files: 3,
+        redaction_rules_file: Some("rules.json".into()),
+        max_kept_statement_size_bytes: 10 << 10,
         query_history_days: 7,
         query_history_size_bytes: 2 << 30,
         authentication_timeout: Duration::from_secs(10),
@@ -160,14 +172,13 @@ fn every_setting_can_come_from_each_place() {
         shutdown_grace: Duration::from_secs(120),
         log: "debug,forebay_server=trace".into(),
     };
-    let args =
-        SETTINGS
-            .iter()
-            .zip(written)
-            .map(|(setting, (_, value))| match setting.positional {
-                true => value.to_owned(),
-                false => format!("{} {value}", setting.flag()),
-            });
+    let args = SETTINGS
+        .iter()
+        .zip(written)
+        .map(|(setting, (_, value))| match setting.positional {
+            true => value.to_owned(),
+            false => format!("{} {value}", setting.flag()),
+        });
     let args: Vec<_> = args.collect();
     assert_eq!(with_env(&args.join(" "), &[]).unwrap().config, expected);
 
@@ -265,6 +276,10 @@ fn bad_values_are_refused() {
         ("profile_log", &["", "maybe"]),
         ("audit_log", &["1"]),
         ("abort_on_failed_audit_event", &["ON "]),
+        ("archive_log_file_size", &["4095", "0", "large"]),
+        ("archive_log_files", &["0", "-1"]),
+        ("redaction_rules_file", &[""]),
+        ("max_kept_statement_size", &["1023", "all"]),
         ("query_history_days", &["-1", "36501"]),
         ("query_history_size", &["much"]),
         ("authentication_timeout", &["60", "0s", "999ms", "11min"]),
@@ -374,6 +389,10 @@ query_log_size_in_bytes = "256MB" # default
 profile_log = "on" # default
 audit_log = "off" # default
 abort_on_failed_audit_event = "off" # default
+archive_log_file_size = "100MB" # default
+archive_log_files = 10 # default
+# redaction_rules_file is not set # default
+max_kept_statement_size = "2MB" # default
 query_history_days = 30 # default
 query_history_size = "10GB" # default
 authentication_timeout = "1min"    # default

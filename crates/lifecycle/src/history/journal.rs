@@ -30,16 +30,27 @@ impl Run {
     }
 }
 
-/// A row as the journal has it; borrowed to write it, owned to read it.
+/// A row as the journal has it; borrowed to write it, owned to read it. Without a record it only says
+/// how many queries were registered.
 #[derive(Serialize, Deserialize)]
 struct Line<R> {
     registered: u64,
-    record: R,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<R>,
 }
 
 /// One row as a line with its end.
 pub(super) fn to_line(record: &QueryRecord, registered: u64) -> Vec<u8> {
+    let record = Some(record);
     line_of(&Line { registered, record })
+}
+
+/// A line that says how many were registered.
+pub(super) fn to_note(registered: u64) -> Vec<u8> {
+    line_of(&Line::<QueryRecord> {
+        registered,
+        record: None,
+    })
 }
 
 fn line_of(value: &impl Serialize) -> Vec<u8> {
@@ -103,9 +114,10 @@ pub(super) fn replay(path: &Path) -> io::Result<Replay> {
             Ok(Line { registered, record }) => {
                 if let Some(run) = &mut found.run {
                     run.registered = run.registered.max(registered);
-                    run.archived.insert(record.serial);
+                    let serial = record.as_ref().map_or(0, |record| record.serial);
+                    run.archived.insert(serial);
                 }
-                found.rows.push(record);
+                found.rows.extend(record);
             }
             Err(_) => found.broken += 1,
         }

@@ -4,15 +4,19 @@ use super::Shared;
 use super::files::{self, HistoryFile, Name};
 use super::journal::segment_path;
 use super::options::{HistoryOptions, Retention};
-use super::state::Batch;
+use super::state::{Batch, State};
 use chrono::{Days, NaiveDate, Utc};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How often files are looked after while no query ends.
 const TIDY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How old may be what the journal says of registered queries.
+const NOTE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is to be done.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,10 +48,13 @@ impl Shared {
                 let due = state
                     .flush_due()
                     .map_or(next_tidy, |due| due.min(next_tidy));
-                if due <= Instant::now() {
+                let now = Instant::now();
+                if due <= now {
                     break;
                 }
-                self.wake.wait_until(&mut state, due);
+                self.wake
+                    .wait_until(&mut state, due.min(now + NOTE_INTERVAL));
+                self.note(&mut state);
             }
             if state.closing {
                 return;
@@ -58,6 +65,13 @@ impl Shared {
             }
             next_tidy = Instant::now() + TIDY_INTERVAL;
         }
+    }
+
+    /// Makes sure that the journal knows how many queries were registered: a crash while some run for
+    /// long shall be told as their loss.
+    pub(super) fn note(&self, state: &mut State) {
+        let registered = self.registered.load(Ordering::Relaxed);
+        state.note_registered(&self.disk, &self.folder, registered);
     }
 
     /// Does the work. Of several errors the first one is returned; all are counted.
@@ -204,6 +218,8 @@ impl Shared {
     /// After a clean end there is no journal; only when queries are missing, one that tells how many.
     fn end_journal(&self, _: &mut Worker) -> io::Result<()> {
         let mut state = self.state.lock();
+        let registered = self.registered.load(Ordering::Relaxed);
+        state.run.registered = state.run.registered.max(registered);
         let Some(number) = state.end_segment() else {
             return Ok(());
         };

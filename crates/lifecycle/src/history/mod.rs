@@ -37,6 +37,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 /// The durable history. Threads share it. A folder must have one at a time: the server's lock on its
@@ -78,6 +79,8 @@ struct Shared {
     wake: Condvar,
     /// Flushing, merging and removing take turns. Taken before `state`.
     worker: Mutex<Worker>,
+    /// The largest serial number that was given out. No lock: it is told on clients' paths.
+    registered: AtomicU64,
 }
 
 impl History {
@@ -143,6 +146,7 @@ impl History {
             state: Mutex::new(state),
             wake: Condvar::new(),
             worker: Mutex::new(worker),
+            registered: AtomicU64::new(0),
         };
         shared.begin_run();
         Ok(History {
@@ -158,10 +162,9 @@ impl History {
     }
 
     /// Says that queries up to this serial number have been registered. So the next start can tell of
-    /// queries that were never archived, also of the last ones.
+    /// queries that were never archived, but for those of the last second before a crash.
     pub fn note_registered(&self, serial: u64) {
-        let mut state = self.shared.state.lock();
-        state.run.registered = state.run.registered.max(serial);
+        self.shared.registered.fetch_max(serial, Ordering::Relaxed);
     }
 
     /// Adds a row. It costs a line of the journal, never a Parquet file.
@@ -235,7 +238,8 @@ impl Drop for History {
 
 impl Shared {
     fn append(&self, record: Arc<QueryRecord>) {
-        let registered = self.state.lock().registered_with(record.serial);
+        let known = self.registered.fetch_max(record.serial, Ordering::Relaxed);
+        let registered = known.max(record.serial);
         // Outside the lock: this is most of the work.
         let line = journal::to_line(&record, registered);
         let mut state = self.state.lock();
@@ -243,8 +247,9 @@ impl Shared {
             Ok(journal) => journal.append(&line),
             Err(error) => Err(error),
         };
-        if let Err(error) = &journaled {
-            state.trouble(error);
+        match &journaled {
+            Ok(()) => state.journal_has(registered),
+            Err(error) => state.journal_lacks(error),
         }
         let must_wake = state.add(Row {
             bytes: line.len() as u64,

@@ -103,3 +103,11 @@ pub struct Health {
     /// The last time that rows were written into a Parquet file.
     pub last_flush: Option<DateTime<Utc>>,
 }
+
+impl Health {
+    /// Whether something went wrong after rows were written for the last time.
+    pub fn is_failing(&self) -> bool {
+        let trouble = self.last_trouble.as_ref().map(|trouble| trouble.time);
+        trouble > self.last_flush
+    }
+}

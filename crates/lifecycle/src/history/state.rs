@@ -33,6 +33,8 @@ pub(super) struct State {
     open: Segment,
     /// Its file; none when it could not be made yet.
     journal: Option<LineFile>,
+    /// Whether the last row could not be written there.
+    journal_fails: bool,
     /// Segments of which every row was dropped.
     pub(super) dropped_segments: Vec<u64>,
     /// The segments up to this one are being written into a file.
@@ -70,6 +72,7 @@ impl State {
                 rows: VecDeque::new(),
             },
             journal: None,
+            journal_fails: false,
             dropped_segments: Vec::new(),
             writing_up_to: 0,
             pending_rows: 0,
@@ -102,10 +105,36 @@ impl State {
         self.sealed.push_back(Segment { number, rows });
     }
 
-    /// The largest serial number that was registered, now that `serial` is known to be.
-    pub(super) fn registered_with(&mut self, serial: u64) -> u64 {
-        self.run.registered = self.run.registered.max(serial);
-        self.run.registered
+    /// A line was written that says how many were registered.
+    pub(super) fn journal_has(&mut self, registered: u64) {
+        self.run.registered = self.run.registered.max(registered);
+        if std::mem::take(&mut self.journal_fails) {
+            tracing::warn!("the journal of the query history is written again");
+        }
+    }
+
+    /// A row could not be written into the journal.
+    pub(super) fn journal_lacks(&mut self, error: &io::Error) {
+        self.trouble(error);
+        if !std::mem::replace(&mut self.journal_fails, true) {
+            tracing::error!(
+                "the journal of the query history cannot be written; until it can, a crash loses \
+                 what is in no Parquet file yet: {error}"
+            );
+        }
+    }
+
+    /// Writes into the journal how many were registered, if it does not know yet. It is not told
+    /// when that fails: the next row brings it.
+    pub(super) fn note_registered(&mut self, disk: &Disk, folder: &Path, registered: u64) {
+        if registered <= self.run.registered {
+            return;
+        }
+        let line = journal::to_note(registered);
+        let written = self.journal_of(disk, folder).and_then(|j| j.append(&line));
+        if written.is_ok() {
+            self.journal_has(registered);
+        }
     }
 
     /// The file of the open segment.

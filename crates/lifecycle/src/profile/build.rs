@@ -106,6 +106,15 @@ fn title(operator: &Operator) -> String {
     }
 }
 
+/// What is known of an operator beside its own counters: how many of it run side by side, what they
+/// have computed on average and what the busiest one has, the rows that were expected, and the most
+/// memory that it had reserved.
+const INSTANCES: &str = "Instances";
+const AVERAGE_TIME: &str = "AverageTime";
+const LONGEST_TIME: &str = "LongestTime";
+const ESTIMATED_ROWS: &str = "EstimatedRows";
+const PEAK_MEMORY: &str = "PeakMemory";
+
 /// The operators as a tree, each with everything that it has counted.
 fn execution(operators: &[Operator]) -> Profile {
     let mut root = Profile::named("Execution");
@@ -121,7 +130,17 @@ fn execution(operators: &[Operator]) -> Profile {
             close(&mut open, &mut root);
         }
         let mut node = Profile::named(title(operator));
-        node.add_counter("Instances", Unit::Unit, operator.instances as u64);
+        node.add_counter(INSTANCES, Unit::Unit, operator.instances as u64);
+        node.add_counter(AVERAGE_TIME, Unit::TimeNs, operator.time_avg_ns);
+        node.add_counter(LONGEST_TIME, Unit::TimeNs, operator.time_max_ns);
+        for (name, unit, value) in [
+            (ESTIMATED_ROWS, Unit::Unit, operator.estimated_rows),
+            (PEAK_MEMORY, Unit::Bytes, operator.peak_memory_bytes),
+        ] {
+            if let Some(value) = value {
+                node.add_counter(name, unit, value);
+            }
+        }
         node.counters.extend(operator.counters.iter().cloned());
         open.push(node);
     }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use build::build;
 pub use frozen::{FrozenProfile, UnreadableProfile};
-pub use plan::{Operator, PlanProfile};
+pub use plan::{Operator, PlanProfile, ScanProgress};
 pub(crate) use totals::Totals;
 
 /// A node of a profile, with its children.

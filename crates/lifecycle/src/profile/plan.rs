@@ -5,8 +5,22 @@ pub trait PlanProfile: Send + Sync {
     /// The operators as they stand now, each before its inputs.
     fn operators(&self) -> Vec<Operator>;
 
+    /// How far the scans are now.
+    fn progress(&self) -> ScanProgress {
+        ScanProgress::default()
+    }
+
     /// The query has ended: lets go of what the plan has built, but not of what was measured.
     fn end(&self) {}
+}
+
+/// How far the scans of a plan are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ScanProgress {
+    /// Pieces of files that were read, or found to have nothing that is wanted.
+    pub done: u64,
+    /// Pieces of files in all.
+    pub total: u64,
 }
 
 /// One operator of a plan.

@@ -166,6 +166,26 @@ fn after_a_crash_rows_are_taken_up_and_missing_queries_counted() {
 }
 
 #[test]
+fn queries_that_ran_when_it_crashed_are_counted_though_none_ended_after_them() {
+    let folder = TempDir::new().unwrap();
+    let (history, disk) = open(folder.path(), options());
+    append(&history, [1]);
+    history.note_registered(3);
+    disk.faults.fail(1, u64::MAX);
+    history.shared.note(&mut history.shared.state.lock());
+    disk.faults.heal();
+    history.note_registered(4);
+    for _ in 0..2 {
+        history.shared.note(&mut history.shared.state.lock());
+    }
+    drop(history);
+    let (history, _) = open(folder.path(), options());
+    let opened = history.opened();
+    assert_eq!((opened.recovered, opened.lost, opened.broken), (1, 3, 0));
+    assert_eq!(seen(&history), [1]);
+}
+
+#[test]
 fn what_a_clean_end_has_not_archived_is_told_too() {
     let folder = TempDir::new().unwrap();
     let (history, _) = open(folder.path(), options());
