@@ -29,6 +29,7 @@ const PAGES = [
   ["/admission", "Resource queues"],
   ["/locks", "Locks"],
   ["/sessions", "Sessions"],
+  ["/audit", "Audit"],
   ["/metrics", "Metrics"],
   ["/memz", "Memory"],
   ["/logs", "Logs"],
@@ -39,7 +40,7 @@ const PAGES = [
 async function serve(folder) {
   const server = spawn(
     program,
-    ["serve", "--sample", "tpch", "--data-dir", folder, "--pg-listen", "127.0.0.1:0", "--web-listen", "127.0.0.1:0"],
+    ["serve", "--sample", "tpch", "--audit-log", "on", "--data-dir", folder, "--pg-listen", "127.0.0.1:0", "--web-listen", "127.0.0.1:0"],
     { stdio: ["ignore", "pipe", "inherit"] },
   );
   const found = {};

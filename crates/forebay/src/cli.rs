@@ -125,6 +125,8 @@ pub enum BenchCommand {
     Compare(BenchCompare),
     /// Measure what resource queues cost: memory of connections that wait, SELECT 1 with and without
     Admission(BenchAdmission),
+    /// Measure the web pages with a full query log
+    Pages(BenchPages),
 }
 
 const COMPARE_EXAMPLES: &str = "\
@@ -285,6 +287,18 @@ pub struct BenchAdmission {
     /// Rounds; in each, roles with and without a queue take turns
     #[arg(long, value_name = "N", default_value = "15", value_parser = parse_count)]
     pub rounds: usize,
+}
+
+/// What `forebay bench pages` was asked to do.
+#[derive(Debug, Args)]
+pub struct BenchPages {
+    /// Queries that the query log has
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = parse_count)]
+    pub queries: usize,
+
+    /// How often each page is asked for
+    #[arg(long, value_name = "N", default_value = "50", value_parser = parse_count)]
+    pub iterations: usize,
 }
 
 /// What `forebay bench stream` was asked to do.

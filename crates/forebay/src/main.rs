@@ -47,6 +47,7 @@ fn run_bench(command: &BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Close(options) => bench::close(options),
         BenchCommand::Compare(options) => bench::compare(options),
         BenchCommand::Admission(options) => bench::admission(options),
+        BenchCommand::Pages(options) => bench::pages(options),
     }
 }
 

@@ -2,11 +2,15 @@
 
 #[path = "common/mod.rs"]
 mod common;
+#[path = "web/http.rs"]
+mod http;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
-use common::{Server, eventually, failure, value};
+use common::{Server, eventually, failure, rows, value};
 use forebay_lifecycle::ProfileReader;
 use forebay_lifecycle::profile::FrozenProfile;
 use tempfile::TempDir;
@@ -125,4 +129,268 @@ async fn a_crash_loses_no_archived_query() {
         history(&data(&folder), count).await,
         STATEMENTS.len().to_string()
     );
+}
+
+/// Clients that ask as fast as they are answered.
+const ASKING: usize = 8;
+
+/// What clients were answered.
+type Answered = Arc<Mutex<Vec<String>>>;
+
+/// Asks one statement after the other until the server is gone. Each has a text of its own.
+async fn ask(client: tokio_postgres::Client, name: usize, answered: Answered) {
+    for number in 0.. {
+        let statement = format!("SELECT count(*) /* {name}-{number} */ FROM region");
+        if client.simple_query(&statement).await.is_err() {
+            return;
+        }
+        answered.lock().expect("nobody panics").push(statement);
+    }
+}
+
+/// A server under load, what its clients were answered, and the clients.
+async fn under_load(
+    folder: &TempDir,
+    arguments: &[&str],
+) -> (Server, Answered, Vec<tokio::task::JoinHandle<()>>) {
+    let server = Server::start_in(folder.path(), arguments).expect("it starts");
+    let answered = Answered::default();
+    let mut asking = Vec::new();
+    for name in 0..ASKING {
+        let client = server.client().await;
+        asking.push(tokio::spawn(ask(client, name, Arc::clone(&answered))));
+    }
+    eventually("the clients are answered", async || {
+        answered.lock().expect("nobody panics").len() >= 200
+    })
+    .await;
+    (server, answered, asking)
+}
+
+/// How often each statement that clients asked is in the history of a server that has ended.
+async fn asked_in_history(folder: &TempDir) -> BTreeMap<String, usize> {
+    let history = data(folder).join("history");
+    let reader = Server::start(&[history.to_str().expect("a path in UTF-8")]);
+    let client = reader.client().await;
+    let found = rows(
+        &client,
+        "SELECT statement FROM history WHERE statement LIKE '%region'",
+    )
+    .await;
+    reader.stop();
+    let mut statements = BTreeMap::new();
+    for row in found {
+        *statements.entry(row[0].clone()).or_default() += 1;
+    }
+    statements
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clean_stop_under_load_keeps_every_answered_query() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tpch = common::tpch();
+    let arguments = [tpch.to_str().expect("a path"), "--audit-log", "on"];
+    let (server, answered, asking) = under_load(&folder, &arguments).await;
+    let stopped = tokio::task::spawn_blocking(move || server.stop());
+    stopped.await.expect("it stops cleanly");
+    for client in asking {
+        client.await.expect("no panic");
+    }
+    let history = asked_in_history(&folder).await;
+    let audit = fs::read_to_string(data(&folder).join("audit/audit.log")).expect("an audit log");
+    for statement in answered.lock().expect("nobody panics").iter() {
+        assert_eq!(history.get(statement), Some(&1), "{statement}");
+        assert_eq!(audit.matches(statement.as_str()).count(), 1, "{statement}");
+    }
+    let server = Server::start_in(folder.path(), &arguments).expect("it starts again");
+    assert!(
+        !server.log().contains("are not in the history"),
+        "{}",
+        server.log()
+    );
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_under_load_loses_the_tail_at_most_and_says_so() {
+    /// Queries that run when it crashes, beside the clients' own.
+    const ENDLESS: usize = 3;
+    /// Ended queries that may be in the unregistration pool, and one more of each client.
+    const TAIL: usize = 16 + 4 + ASKING;
+    let folder = tempfile::tempdir().expect("a folder");
+    let tpch = common::tpch();
+    let arguments = [tpch.to_str().expect("a path")];
+    let (mut server, answered, asking) = under_load(&folder, &arguments).await;
+    let mut endless = Vec::new();
+    for _ in 0..ENDLESS {
+        let client = server.client().await;
+        endless.push(tokio::spawn(async move {
+            client
+                .simple_query("SELECT pg_sleep(3600)")
+                .await
+                .expect_err("it crashes");
+        }));
+    }
+    eventually("they run", async || {
+        let queries = http::json(&server, "/queries").await;
+        let queries = queries["in_flight_queries"]
+            .as_array()
+            .expect("a list")
+            .clone();
+        let sleeps = |q: &&serde_json::Value| q["stmt"] == "SELECT pg_sleep(3600)";
+        queries.iter().filter(sleeps).count() == ENDLESS
+    })
+    .await;
+    // More than the pool can hold ends after they began: the journal knows of them.
+    let enough = answered.lock().expect("nobody panics").len() + 2 * TAIL;
+    eventually("the load goes on", async || {
+        answered.lock().expect("nobody panics").len() >= enough
+    })
+    .await;
+    server.kill();
+    for client in asking.into_iter().chain(endless) {
+        client.await.expect("no panic");
+    }
+    drop(server);
+    let server = Server::start_in(folder.path(), &arguments).expect("it starts again");
+    let log = server.log();
+    let said = log
+        .lines()
+        .find(|line| line.contains("are not in the history"));
+    let said = said.unwrap_or_else(|| panic!("it does not say what was lost:\n{log}"));
+    let (before, _) = said
+        .split_once(" queries of the last run")
+        .expect("a number");
+    let lost: usize = before
+        .rsplit(' ')
+        .next()
+        .and_then(|n| n.parse().ok())
+        .expect("a number");
+    // Those that ran are lost too, one of each client.
+    assert!(
+        (ENDLESS..=ENDLESS + ASKING + TAIL).contains(&lost),
+        "{said}"
+    );
+    server.stop();
+    let history = asked_in_history(&folder).await;
+    assert!(history.values().all(|times| *times == 1));
+    let answered = answered.lock().expect("nobody panics");
+    let missing = answered
+        .iter()
+        .filter(|s| !history.contains_key(*s))
+        .count();
+    assert!(
+        missing <= TAIL,
+        "{missing} of {} are missing",
+        answered.len()
+    );
+}
+
+/// What rules take out of statements is nowhere: not in files, not on pages, not in other sessions.
+#[tokio::test]
+async fn what_rules_take_out_is_nowhere() {
+    const CARD: &str = "4111-1111-2222-3333";
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = folder.path().join("rules.json");
+    let text = r#"{"version": 1, "rules": [{"description": "card numbers", "trigger": "-",
+        "search": "\\d{4}-\\d{4}-\\d{4}-(\\d{4})", "replace": "XXXX-\\1"}]}"#;
+    fs::write(&rules, text).expect("a file of rules");
+    let tpch = common::tpch();
+    let rules = rules.to_str().expect("a path");
+    let arguments = [
+        tpch.to_str().expect("a path"),
+        "--audit-log",
+        "on",
+        "--redaction-rules-file",
+        rules,
+        "--max-kept-statement-size",
+        "1kB",
+    ];
+    let server = Server::start_in(folder.path(), &arguments).expect("it starts");
+    let client = server.client().await;
+    let scan = format!("SELECT c_name FROM customer WHERE c_comment = '{CARD}'");
+    assert_eq!(rows(&client, &scan).await.len(), 0);
+    let told = client
+        .simple_query(&format!("SELECT '{CARD}'::integer"))
+        .await;
+    let told = common::explain(&told.expect_err("no number"));
+    assert!(
+        told.contains(CARD),
+        "its own client is told the truth: {told}"
+    );
+    let long = format!("SELECT 1 /* {} {CARD} */", "é".repeat(2000));
+    value(&client, &long).await;
+    eventually("all are archived", async || {
+        http::json(&server, "/queries").await["completed_log_size"] == 3
+    })
+    .await;
+    let queries = http::json(&server, "/queries").await;
+    let ids: Vec<String> = queries["completed_queries"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|query| query["query_id"].as_str().expect("an id").to_owned())
+        .collect();
+    let mut pages: Vec<String> = ["/", "/queries", "/sessions", "/audit", "/audit?json"]
+        .map(str::to_owned)
+        .into();
+    for page in [
+        "query",
+        "query_stmt",
+        "query_plan",
+        "query_summary",
+        "query_profile",
+    ] {
+        pages.extend(ids.iter().map(|id| format!("/{page}?query_id={id}")));
+    }
+    let mut seen = String::new();
+    for page in &pages {
+        let text = http::get(&server, page).await.body;
+        assert!(!text.contains(CARD), "{page}: {text}");
+        seen += &text;
+    }
+    assert!(seen.contains("XXXX-3333"));
+    let activity = "SELECT string_agg(query, ' ') FROM pg_stat_activity";
+    let other = server.client().await;
+    assert!(!value(&other, activity).await.contains(CARD));
+    let kept = http::json(&server, &format!("/query_stmt?query_id={}", ids[0])).await;
+    let kept = kept["stmt"].as_str().expect("a text").to_owned();
+    assert!(kept.len() <= 1024 && kept.ends_with("é..."), "{kept}");
+    assert!(!server.log().contains(CARD));
+    server.stop();
+
+    let profiles = ProfileReader::open(&data(&folder).join("profiles/profile.log"));
+    for entry in profiles.expect("a profile log") {
+        let profile = FrozenProfile::decode(&entry.expect("an entry").payload);
+        assert!(!profile.expect("a profile").to_json().contains(CARD));
+    }
+    let audit = fs::read_to_string(data(&folder).join("audit/audit.log")).expect("an audit log");
+    assert!(!audit.contains(CARD) && audit.contains("XXXX-3333"));
+    let leaks = format!(
+        "SELECT count(*) FROM history WHERE statement LIKE '%{CARD}%' OR error LIKE '%{CARD}%'"
+    );
+    assert_eq!(history(&data(&folder), &leaks).await, "0");
+    let kept = "SELECT count(*) FROM history WHERE statement LIKE '%XXXX-3333%'";
+    assert_eq!(history(&data(&folder), kept).await, "2");
+}
+
+#[test]
+fn rules_that_are_wrong_are_told_at_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = folder.path().join("rules.json");
+    let start = || {
+        let rules = rules.to_str().expect("a path");
+        let started = Server::start_in(folder.path(), &["--redaction-rules-file", rules]);
+        started.err().expect("it does not start")
+    };
+    let missing = start();
+    assert!(
+        missing.contains("cannot read the redaction rules "),
+        "{missing}"
+    );
+    let text = r#"{"version": 1, "rules": [{"search": "(", "replace": ""}]}"#;
+    fs::write(&rules, text).expect("a file of rules");
+    let wrong = start();
+    assert!(wrong.contains("redaction rule 1: "), "{wrong}");
+    assert!(wrong.contains("rules.json"), "{wrong}");
 }

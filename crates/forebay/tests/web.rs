@@ -6,17 +6,18 @@ mod common;
 mod http;
 
 use common::{Server, eventually, rows, value};
-use http::{Answer, get, post, request};
+use http::{Answer, get, json, post, request, token};
 use serde_json::Value;
 use tokio_postgres::Client;
 
 /// Every page, each of which has a JSON form too.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "/",
     "/queries",
     "/admission",
     "/locks",
     "/sessions",
+    "/audit",
     "/logs",
     "/varz",
     "/memz",
@@ -25,14 +26,6 @@ const PAGES: [&str; 9] = [
 
 /// A statement that does not end by itself.
 const ENDLESS: &str = "SELECT pg_sleep(3600)";
-
-async fn json(server: &Server, path: &str) -> Value {
-    let separator = if path.contains('?') { '&' } else { '?' };
-    let answer = get(server, &format!("{path}{separator}json")).await;
-    assert_eq!(answer.status, 200, "{path}: {}", answer.body);
-    assert_eq!(answer.header("content-type"), "application/json");
-    serde_json::from_str(&answer.body).unwrap_or_else(|e| panic!("{path}: {e}\n{}", answer.body))
-}
 
 /// A page as a browser asks for it.
 async fn page(server: &Server, path: &str) -> Answer {
@@ -43,13 +36,6 @@ async fn page(server: &Server, path: &str) -> Answer {
         "{path}"
     );
     answer
-}
-
-/// The token that stands in the forms.
-async fn token(server: &Server) -> String {
-    let logs = page(server, "/logs").await.body;
-    let (_, rest) = logs.split_once("name=\"token\" value=\"").expect("a token");
-    rest.split_once('"').expect("its end").0.to_owned()
 }
 
 /// The queries in flight whose statement is `text`.
@@ -138,7 +124,8 @@ async fn a_query_is_shown_while_it_runs_and_after() {
         ("default_db", "forebay"),
         ("state", "RUNNING"),
         ("end_time", ""),
-        ("progress", "N/A"),
+        // It scans no files.
+        ("progress", "0 / 0 (   0%)"),
     ] {
         eventually(key, async || {
             in_flight(&server, ENDLESS).await[0][key] == wanted
@@ -369,7 +356,7 @@ async fn locks_are_drawn_when_somebody_waits() {
 /// Names and statements that mean harm are text on every page, and whole in JSON.
 #[tokio::test]
 async fn hostile_texts_are_text() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["--audit-log", "on"]);
     let admin = server.client().await;
     let name = "</td><script>alert('role')</script>\"'& \u{202e}evil";
     let quoted = name.replace('"', "\"\"");
@@ -400,7 +387,10 @@ async fn hostile_texts_are_text() {
         "/",
         "/queries",
         "/sessions",
+        "/audit",
+        "/audit?text=<script>&role=\"><script>",
         "/queries?text=<script>&role=\"><script>",
+        &format!("/query_plan?query_id={id}"),
         &format!("/query?query_id={id}"),
         &format!("/query_stmt?query_id={id}"),
         &format!("/query_profile?query_id={id}"),
@@ -574,5 +564,157 @@ async fn a_page_is_sent_again_when_it_has_changed() {
         .expect_err("it is cancelled");
     while !events.next().await.contains("CANCELLED") {}
     // It ends with the server, and does not hold it up.
+    server.stop();
+}
+
+/// Who did what: the newest first, page by page, and what is looked for.
+#[tokio::test]
+async fn the_audit_log_is_read_backwards_and_searched() {
+    let server = Server::with_tpch(&["--audit-log", "on"]);
+    let admin = server.client().await;
+    admin
+        .batch_execute("CREATE ROLE eve LOGIN")
+        .await
+        .expect("a role");
+    let mut config = server.client_config();
+    config.user("eve");
+    let eve = common::connect(&config).await.expect("eve");
+    common::failure(&eve, "CREATE ROLE mallory").await;
+    rows(&admin, "SELECT * FROM region").await;
+    for number in 0..60 {
+        value(&admin, &format!("SELECT {number} AS \"Number\"")).await;
+    }
+    eventually("all events are there", async || {
+        let first = json(&server, "/audit").await;
+        first["events"][0]["statement"] == "SELECT 59 AS \"Number\""
+    })
+    .await;
+    let first = json(&server, "/audit").await;
+    assert_eq!(
+        (&first["enabled"], &first["more"]),
+        (&true.into(), &true.into())
+    );
+    assert_eq!(texts(&first["events"], "statement").len(), 50);
+    let second = json(&server, "/audit?page=2").await;
+    assert_eq!(second["more"], false);
+    let second = texts(&second["events"], "statement");
+    assert_eq!(second[0], "SELECT 9 AS \"Number\"");
+    assert_eq!(second.len(), 13);
+
+    let found = json(&server, "/audit?role=eve").await;
+    assert_eq!(
+        texts(&found["events"], "statement"),
+        ["CREATE ROLE mallory"]
+    );
+    let event = &found["events"][0];
+    assert_eq!(
+        (&event["allowed"], &event["sqlstate"]),
+        (&false.into(), &"42501".into())
+    );
+    let found = json(&server, "/audit?text=REGION").await;
+    assert_eq!(found["events"][0]["objects"][0]["name"], "region");
+    for (search, events) in [
+        ("text=REGION", 1),
+        ("refused=on", 1),
+        ("refused=on&role=nobody", 0),
+        ("text=number", 50),
+        ("text=number&page=2", 10),
+        ("text=number&page=99999999", 0),
+    ] {
+        let found = json(&server, &format!("/audit?{search}")).await;
+        assert_eq!(texts(&found["events"], "role").len(), events, "{search}");
+    }
+    let body = page(&server, "/audit?text=number&page=2").await.body;
+    assert!(body.contains("/audit?page=1&amp;text=number"), "{body}");
+    assert!(
+        page(&server, "/audit?refused=on")
+            .await
+            .body
+            .contains("NOT ALLOWED")
+    );
+    server.stop();
+    let without = Server::start(&[]);
+    assert_eq!(json(&without, "/audit").await["enabled"], false);
+    assert!(
+        page(&without, "/audit")
+            .await
+            .body
+            .contains("--audit-log on")
+    );
+    without.stop();
+}
+
+/// The plan with its numbers, what it has read of its files, and what memory it had.
+#[tokio::test]
+async fn a_plan_is_shown_with_its_progress_and_memory() {
+    let server = Server::with_tpch(&[]);
+    let client = server.client().await;
+    const GROUPED: &str = "SELECT l_returnflag, count(*) FROM lineitem GROUP BY 1 ORDER BY 1";
+    const JOINED: &str = "SELECT count(*) FROM lineitem JOIN orders ON l_orderkey = o_orderkey";
+    rows(&client, GROUPED).await;
+    rows(&client, JOINED).await;
+    common::failure(&client, "SELECT * FROM nowhere").await;
+    eventually("all are archived", async || {
+        json(&server, "/queries").await["completed_log_size"] == 3
+    })
+    .await;
+    let queries = json(&server, "/queries").await;
+    let list = queries["completed_queries"].as_array().expect("a list");
+    let of = |statement: &str| list.iter().find(|q| q["stmt"] == statement).expect("it");
+    let query = of(GROUPED);
+    let progress = query["progress"].as_str().expect("a text");
+    let (done, rest) = progress.split_once(" / ").expect("a part of all");
+    let (total, percent) = rest.split_once(' ').expect("percent");
+    assert_eq!((done, percent), (total, "( 100%)"));
+    assert_ne!(total, "0");
+
+    let id = query["query_id"].as_str().expect("an id");
+    let plan = json(&server, &format!("/query_plan?query_id={id}")).await;
+    assert_eq!(
+        (&plan["stmt"], &plan["status"]),
+        (&GROUPED.into(), &"OK".into())
+    );
+    let mut scan = &plan["plan_json"]["plan_nodes"][0];
+    while scan["children"][0].is_object() {
+        scan = &scan["children"][0];
+    }
+    assert_eq!(scan["label"], "DataSource");
+    let read = value(&client, "SELECT count(*) FROM lineitem").await;
+    assert_eq!(scan["output_card"].to_string(), read);
+    assert!(
+        plan["plan"]
+            .as_str()
+            .expect("a text")
+            .contains("DataSource")
+    );
+    let body = page(&server, &format!("/query_plan?query_id={id}"))
+        .await
+        .body;
+    assert!(
+        body.contains("class=\"plan\"") && body.contains("rows</text>"),
+        "{body}"
+    );
+    let body = page(&server, &format!("/query?query_id={id}")).await.body;
+    for part in ["Scan ranges", progress] {
+        assert!(body.contains(part), "no {part} in {body}");
+    }
+    let id = of(JOINED)["query_id"].as_str().expect("an id");
+    let body = page(&server, &format!("/query?query_id={id}")).await.body;
+    assert!(body.contains("Most reserved"), "{body}");
+
+    let failed = of("SELECT * FROM nowhere");
+    assert_eq!(failed["progress"], "N/A");
+    let id = failed["query_id"].as_str().expect("an id");
+    let plan = json(&server, &format!("/query_plan?query_id={id}")).await;
+    assert_eq!(
+        plan["plan_json"]["plan_nodes"].as_array().map(Vec::len),
+        Some(0)
+    );
+    let body = page(&server, &format!("/query_plan?query_id={id}"))
+        .await
+        .body;
+    assert!(body.contains("It has run no plan."), "{body}");
+    let unknown = get(&server, "/query_plan?query_id=1:2&json").await;
+    assert_eq!(unknown.status, 404);
     server.stop();
 }

@@ -1,8 +1,6 @@
 //! One query: who asked what, and what became of it.
 
-use crate::profile::{
-    self, FrozenProfile, Operator, PlanProfile, Profile, ScanProgress, Totals,
-};
+use crate::profile::{self, FrozenProfile, Operator, PlanProfile, Profile, ScanProgress, Totals};
 use crate::sync::{AtomicBool, Mutex};
 use crate::{Facts, QueryId, QueryState};
 use chrono::{DateTime, TimeDelta, Utc};

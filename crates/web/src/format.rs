@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use forebay_server::ScanProgress;
 use maud::{Escaper, Render};
 
 /// Text that somebody else wrote: a statement, a name, a message. It is shown as text, whatever is in
@@ -115,6 +116,15 @@ pub(crate) fn count(number: u64) -> String {
     out
 }
 
+/// How far scans are, as Impala's pages write it: `2 / 10 (  20%)`.
+pub(crate) fn progress(progress: Option<ScanProgress>) -> String {
+    let Some(ScanProgress { done, total }) = progress else {
+        return "N/A".to_owned();
+    };
+    let percent = (100 * done).checked_div(total).unwrap_or(0);
+    format!("{done} / {total} ({percent:>4}%)")
+}
+
 /// A plan cost.
 pub(crate) fn cost(cost: f64) -> String {
     match cost.fract() == 0.0 || cost.abs() >= 1000.0 {
@@ -176,5 +186,16 @@ mod tests {
         assert_eq!(bytes(20 << 20), "20 MB");
         assert_eq!(count(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!(cost(0.5), "0.50");
+    }
+
+    #[test]
+    fn progress_is_written_as_impala_does() {
+        let text = |done, total| progress(Some(ScanProgress { done, total }));
+        assert_eq!(text(2, 10), "2 / 10 (  20%)");
+        assert_eq!(text(0, 3), "0 / 3 (   0%)");
+        assert_eq!(text(1, 3), "1 / 3 (  33%)");
+        assert_eq!(text(3, 3), "3 / 3 ( 100%)");
+        assert_eq!(text(0, 0), "0 / 0 (   0%)");
+        assert_eq!(progress(None), "N/A");
     }
 }

@@ -8,12 +8,13 @@ use crate::format::{Foreign, moment, since};
 use crate::respond::Page;
 
 /// The menu: addresses and names.
-const PLACES: [(&str, &str); 9] = [
+const PLACES: [(&str, &str); 10] = [
     ("/", "Overview"),
     ("/queries", "Queries"),
     ("/admission", "Resource queues"),
     ("/locks", "Locks"),
     ("/sessions", "Sessions"),
+    ("/audit", "Audit"),
     ("/metrics", "Metrics"),
     ("/memz", "Memory"),
     ("/logs", "Logs"),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use forebay_server::{DurationCounts, QueueOverview};
+use forebay_server::{ArchiveHealth, DurationCounts, HistoryHealth, QueueOverview};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -63,6 +63,7 @@ pub(crate) fn values(app: &App) -> Vec<Metric> {
     metrics.extend(of_statements(app, &queues));
     metrics.extend(of_queues(&queues));
     metrics.extend(of_unregistration(app));
+    metrics.extend(of_archive(&app.server.archive_health()));
     metrics.extend(of_process(app));
     metrics
 }
@@ -315,6 +316,79 @@ fn of_unregistration(app: &App) -> Vec<Metric> {
             "How long archiving a query took",
             Some(Unit::Seconds),
             Value::Histogram(pool.time_to_archive),
+        ),
+    ]
+}
+
+fn of_archive(health: &ArchiveHealth) -> Vec<Metric> {
+    let logs = [
+        ("profile_log", &health.profile_log),
+        ("audit_log", &health.audit_log),
+    ];
+    let logs = logs
+        .into_iter()
+        .filter_map(|(file, log)| Some((file, log.as_ref()?)));
+    let logs = logs.map(|(file, log)| (file, log.failures, log.failing_since.is_some()));
+    let history = health.history.as_ref();
+    let failing = history.map(|h| ("history", h.failures, h.is_failing()));
+    let files: Vec<(&str, u64, bool)> = logs.chain(failing).collect();
+    let label = |file: &str| vec![("file", file.to_owned())];
+    let mut metrics = vec![
+        Metric {
+            name: "archive_failures",
+            help: "How often something of an ended query could not be written, by file",
+            unit: None,
+            values: files
+                .iter()
+                .map(|(file, failures, _)| (label(file), Value::Counter(*failures as f64)))
+                .collect(),
+        },
+        Metric {
+            name: "archive_failing",
+            help: "Whether the file could not be written the last time: 1 or 0",
+            unit: None,
+            values: files
+                .iter()
+                .map(|(file, _, failing)| (label(file), Value::Gauge(f64::from(*failing))))
+                .collect(),
+        },
+    ];
+    metrics.extend(history.map(of_history).into_iter().flatten());
+    metrics
+}
+
+fn of_history(health: &HistoryHealth) -> Vec<Metric> {
+    let gauge = |number: u64| Value::Gauge(number as f64);
+    vec![
+        one(
+            "history_queries",
+            "Queries in the Parquet files of the history",
+            None,
+            gauge(health.file_rows),
+        ),
+        one(
+            "history_waiting_queries",
+            "Ended queries that are in no Parquet file yet",
+            None,
+            gauge(health.pending_rows),
+        ),
+        one(
+            "history_dropped_queries",
+            "Ended queries that are missing from the history because it could not be written for too long",
+            None,
+            Value::Counter(health.dropped as f64),
+        ),
+        one(
+            "history_files",
+            "Parquet files of the history",
+            None,
+            gauge(health.files),
+        ),
+        one(
+            "history_size",
+            "Size of the Parquet files of the history",
+            Some(Unit::Bytes),
+            gauge(health.file_bytes),
         ),
     ]
 }

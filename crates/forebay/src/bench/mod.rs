@@ -14,6 +14,7 @@ mod in_process;
 mod latency;
 mod memory;
 mod overload;
+mod pages;
 mod server;
 mod statistics;
 mod stream;
@@ -25,6 +26,7 @@ pub use compare::run as compare;
 pub use cost::run as cost;
 pub use latency::run as latency;
 pub use overload::run as overload;
+pub use pages::run as pages;
 pub use stream::run as stream;
 pub use tpch::run as tpch;
 

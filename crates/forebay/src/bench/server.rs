@@ -1,7 +1,7 @@
 //! The server under test.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -11,6 +11,8 @@ use anyhow::{Context, bail};
 pub struct ServerUnderTest {
     process: Child,
     port: u16,
+    /// Of the web pages, if there are any.
+    web_port: Option<u16>,
     data_dir: PathBuf,
 }
 
@@ -22,14 +24,28 @@ impl ServerUnderTest {
 
     /// Starts a server with more options.
     pub fn start_with(data: Option<&Path>, options: &[&str]) -> anyhow::Result<Self> {
+        Self::start_on(data, options, None)
+    }
+
+    /// Starts a server that has web pages.
+    pub fn start_with_pages(options: &[&str]) -> anyhow::Result<Self> {
+        Self::start_on(None, options, Some(free_port()?))
+    }
+
+    fn start_on(
+        data: Option<&Path>,
+        options: &[&str],
+        web_port: Option<u16>,
+    ) -> anyhow::Result<Self> {
         let port = free_port()?;
+        let pages = web_port.map_or("off".to_owned(), |port| format!("127.0.0.1:{port}"));
         let data_dir = std::env::temp_dir().join(format!("forebay-bench-{port}"));
         let mut command = Command::new(std::env::current_exe()?);
         command
             .arg("serve")
             .args(["--log", "warn", "--shutdown-grace", "0s"])
             .args(["--pg-listen", &format!("127.0.0.1:{port}")])
-            .args(["--web-listen", "off"])
+            .args(["--web-listen", &pages])
             .arg("--data-dir")
             .arg(&data_dir)
             .stdout(Stdio::piped());
@@ -38,6 +54,7 @@ impl ServerUnderTest {
         let mut server = Self {
             process,
             port,
+            web_port,
             data_dir,
         };
         server.wait_until_ready()?;
@@ -67,6 +84,12 @@ impl ServerUnderTest {
     /// Where to connect as `role`.
     pub fn url_as(&self, role: &str) -> String {
         format!("postgres://{role}@127.0.0.1:{}/forebay", self.port)
+    }
+
+    /// Where its web pages are.
+    pub fn pages(&self) -> anyhow::Result<SocketAddr> {
+        let port = self.web_port.context("the server has no web pages")?;
+        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }
 
     /// The server's process.

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,8 @@ pub struct Server {
     superuser: String,
     web_address: SocketAddr,
     stderr: PathBuf,
-    lines: Receiver<String>,
+    /// Locked only so that tests may share the server.
+    lines: Mutex<Receiver<String>>,
     /// Keeps the data directory alive, unless somebody else does.
     _dir: Option<TempDir>,
 }
@@ -61,14 +63,21 @@ impl Server {
 
     /// A server of a user without privileges, even where root runs the tests.
     pub fn unprivileged() -> Self {
-        if superuser() != "root" {
-            return Self::start(&[]);
-        }
         let dir = TempDir::new().expect("a temporary directory");
+        let mut server = Self::unprivileged_in(dir.path(), &[]);
+        server._dir = Some(dir);
+        server
+    }
+
+    /// The same on a folder that outlives it.
+    pub fn unprivileged_in(folder: &Path, arguments: &[&str]) -> Self {
+        if superuser() != "root" {
+            return Self::start_in(folder, arguments).unwrap_or_else(|e| panic!("{e}"));
+        }
         let anybody = fs::Permissions::from_mode(0o777);
-        fs::set_permissions(dir.path(), anybody).expect("a folder for anybody");
+        fs::set_permissions(folder, anybody).expect("a folder for anybody");
         // Nobody else may look into root's home, where the program may be.
-        let program = dir.path().join("forebay");
+        let program = folder.join("forebay");
         fs::hard_link(env!("CARGO_BIN_EXE_forebay"), &program)
             .or_else(|_| fs::copy(env!("CARGO_BIN_EXE_forebay"), &program).map(drop))
             .expect("the program in the folder");
@@ -76,13 +85,12 @@ impl Server {
         command
             .args(["--reuid=nobody", "--regid=65534", "--clear-groups"])
             .arg(program);
-        let mut server =
-            Self::start_as("nobody", command, dir.path(), &[]).unwrap_or_else(|e| panic!("{e}"));
-        server._dir = Some(dir);
-        server
+        Self::start_as("nobody", command, folder, arguments).unwrap_or_else(|e| panic!("{e}"))
     }
 
-    fn start_as(
+    /// A server of the user `superuser`, whom `program` makes its own; it ends as a command that takes
+    /// the server's arguments.
+    pub fn start_as(
         superuser: &str,
         mut program: Command,
         folder: &Path,
@@ -117,7 +125,7 @@ impl Server {
             superuser: superuser.to_owned(),
             web_address,
             stderr,
-            lines,
+            lines: Mutex::new(lines),
             _dir: None,
         })
     }
@@ -182,11 +190,27 @@ impl Server {
             "the server ended with {status}\n{}",
             self.log()
         );
-        let said: Vec<String> = self.lines.iter().collect();
+        let said = self.said();
         assert!(
             said.iter().any(|line| line == "Stopped."),
             "it said only {said:?}"
         );
+    }
+
+    /// Waits until it has ended by itself; how it did, and what it has said to the end.
+    pub fn ended(mut self) -> (ExitStatus, Vec<String>, String) {
+        let status = self.exit_status();
+        let said = self.said();
+        (status, said, self.log())
+    }
+
+    /// What it has said since it was ready, to its end.
+    fn said(&mut self) -> Vec<String> {
+        self.lines
+            .get_mut()
+            .expect("nobody panics")
+            .iter()
+            .collect()
     }
 
     fn exit_status(&mut self) -> ExitStatus {

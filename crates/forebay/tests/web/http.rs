@@ -1,4 +1,5 @@
 //! A small HTTP client: it sends what a test wants to send, also what no browser would.
+#![allow(dead_code, reason = "each test file uses a part of this")]
 
 use std::fmt::Write as _;
 
@@ -84,6 +85,35 @@ async fn send(
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     stream.write_all(text.as_bytes()).await.expect("a request");
     stream
+}
+
+/// What a page says in JSON.
+pub async fn json(server: &Server, path: &str) -> serde_json::Value {
+    let separator = if path.contains('?') { '&' } else { '?' };
+    let answer = get(server, &format!("{path}{separator}json")).await;
+    assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+    assert_eq!(answer.header("content-type"), "application/json");
+    serde_json::from_str(&answer.body).unwrap_or_else(|e| panic!("{path}: {e}\n{}", answer.body))
+}
+
+/// The value of a metric, which is named with its labels as Prometheus reads it.
+pub async fn metric(server: &Server, name: &str) -> f64 {
+    let text = get(server, "/metrics_prometheus").await.body;
+    let line = text
+        .lines()
+        .find_map(|l| l.strip_prefix(name)?.strip_prefix(' '));
+    let value = line.unwrap_or_else(|| panic!("{name} is not in\n{text}"));
+    value.parse().expect("a number")
+}
+
+/// The token that stands in the forms.
+pub async fn token(server: &Server) -> String {
+    let logs = request(server, "GET", "/logs", &[("Accept", "text/html")], "").await;
+    let (_, rest) = logs
+        .body
+        .split_once("name=\"token\" value=\"")
+        .expect("a token");
+    rest.split_once('"').expect("its end").0.to_owned()
 }
 
 /// The header of a log-in by name and password.

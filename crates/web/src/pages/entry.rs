@@ -97,8 +97,7 @@ impl Entry {
             "duration": format::duration(self.duration),
             "duration_ms": u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
             "rows_fetched": self.rows,
-            // A statement does not know yet how much of its work is left.
-            "progress": "N/A",
+            "progress": format::progress(self.query.progress()),
             "resource_pool": self.queue(),
             "waiting": self.waits_to_be_closed,
             "executing": !self.state.is_final() && !self.waits_to_be_closed,
@@ -150,6 +149,17 @@ fn numeric(column: &str) -> &'static str {
     }
 }
 
+/// How far a running query is, as far as its scans tell.
+fn scanned(entry: &Entry) -> Markup {
+    let progress = match entry.state {
+        QueryState::Running => entry.query.progress().filter(|p| p.total > 0),
+        _ => None,
+    };
+    html! {
+        @if let Some(progress) = progress { div.reason { "scanned " (format::progress(Some(progress))) } }
+    }
+}
+
 fn row(entry: &Entry) -> Markup {
     let statement = entry.statement();
     html! {
@@ -160,7 +170,7 @@ fn row(entry: &Entry) -> Markup {
                 }
                 @if let Some(note) = entry.note() { div.reason { (Foreign(&format::one_line(&note, 300))) } }
             }
-            td data-label="State" { (entry.badge()) }
+            td data-label="State" { (entry.badge()) (scanned(entry)) }
             td data-label="Role" { bdi { (Foreign(entry.effective_role())) } }
             td data-label="Queue" { bdi { (Foreign(entry.queue())) } }
             td data-label="Type" { (entry.query.info().statement_type) }

@@ -1,6 +1,8 @@
 //! The pages and their addresses.
 
 mod actions;
+mod archive;
+mod audit;
 mod configuration;
 mod entry;
 mod locks;
@@ -14,6 +16,7 @@ mod queries;
 mod query;
 mod queues;
 mod sessions;
+mod texts;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -41,13 +44,15 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .route("/", page(overview::Overview::new))
         .route("/queries", page(queries::Queries::new))
         .route("/query", page(query::OneQuery::new))
-        .route("/query_stmt", page(query::Text::statement))
-        .route("/query_summary", page(query::Text::summary))
-        .route("/query_profile", page(query::Text::profile))
-        .route("/query_profile_plain_text", get(query::plain_profile))
+        .route("/query_plan", page(texts::Text::plan))
+        .route("/query_stmt", page(texts::Text::statement))
+        .route("/query_summary", page(texts::Text::summary))
+        .route("/query_profile", page(texts::Text::profile))
+        .route("/query_profile_plain_text", get(texts::plain_profile))
         .route("/admission", page(queues::Queues::new))
         .route("/locks", page(locks::Locks::new))
         .route("/sessions", page(sessions::Sessions::new))
+        .route("/audit", page(audit::Audit::new))
         .route("/logs", page(logs::Logs::new))
         .route("/set_log_level", post(logs::set_level))
         .route("/varz", page(configuration::Configuration::new))

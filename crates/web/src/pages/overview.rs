@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use super::entry::{self, Entry};
-use super::queues;
+use super::{archive, queues};
 use crate::app::App;
 use crate::draw::{self, Series};
 use crate::format::{self, Foreign};
@@ -40,6 +40,7 @@ impl Page for Overview {
         let waits = app.server.waits();
         html! {
             h1 { "Overview" }
+            (archive::warnings(app))
             (figures(app, &waits))
             (charts(&samples))
             (heading("Resource queues", html! { a href="/admission" { "limits, holders, waiters" } }))
@@ -69,6 +70,7 @@ impl Page for Overview {
             "processors_busy": last.as_ref().map(|s| s.processors),
             "resident_bytes": process::resident_bytes(),
             "machine_memory_bytes": process::machine_memory(),
+            "archive": archive::json(app),
             "resource_pools": app.server.queues().iter().map(queues::json).collect::<Vec<_>>(),
             "waits": waits.iter().map(super::locks::wait_json).collect::<Vec<_>>(),
         })

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use forebay_server::Profile;
 use maud::{Markup, html};
+use serde_json::{Value, json};
 
 use crate::format::{self, Foreign};
 
@@ -22,7 +23,12 @@ struct Node {
     name: String,
     detail: String,
     rows: Option<u64>,
+    /// What all its instances have computed together.
     time: Option<Duration>,
+    instances: u64,
+    /// What one instance has computed on average, and the busiest one.
+    average: Duration,
+    longest: Duration,
     parent: Option<usize>,
     depth: usize,
     /// Counted in columns.
@@ -49,6 +55,54 @@ pub(super) fn tree(profile: &Profile) -> Option<Markup> {
         }
         @if nodes.len() == MAX_NODES { p.note { "The first " (MAX_NODES) " operators; all are in the summary." } }
     })
+}
+
+/// The plan as text: one operator a line, its inputs indented below it; empty where it ran none.
+pub(super) fn text(profile: &Profile) -> String {
+    let summary = profile.child("Summary");
+    let plan = summary.and_then(|summary| summary.info("Plan"));
+    plan.unwrap_or_default().to_owned()
+}
+
+/// The operators of the plan in the profile of a query, each before its inputs.
+pub(super) fn operators(profile: &Profile) -> Vec<&Profile> {
+    let execution = profile.child("Execution");
+    let mut open: Vec<&Profile> = execution.iter().flat_map(|e| &e.children).collect();
+    let mut operators = Vec::new();
+    while let Some(operator) = open.pop() {
+        operators.push(operator);
+        open.extend(operator.children.iter().rev());
+    }
+    operators
+}
+
+/// The plan for programs, with Impala's names. What is not drawn is not here either.
+pub(super) fn json(profile: &Profile) -> Value {
+    let root = profile.child("Execution").and_then(|e| e.children.first());
+    let nodes = root.map(placed).unwrap_or_default();
+    let mut inputs: Vec<Vec<Value>> = nodes.iter().map(|_| Vec::new()).collect();
+    let mut roots = Vec::new();
+    // Inputs come after what reads them.
+    for (index, node) in nodes.iter().enumerate().rev() {
+        let mut children = std::mem::take(&mut inputs[index]);
+        children.reverse();
+        let whole = json!({
+            "label": node.name,
+            "label_detail": node.detail,
+            "output_card": node.rows,
+            "num_instances": node.instances,
+            "avg_time": format::duration(node.average),
+            "max_time": format::duration(node.longest),
+            "max_time_val": u64::try_from(node.longest.as_nanos()).unwrap_or(u64::MAX),
+            "is_broadcast": false,
+            "children": children,
+        });
+        match node.parent {
+            Some(parent) => inputs[parent].push(whole),
+            None => roots.push(whole),
+        }
+    }
+    json!({ "plan_nodes": roots })
 }
 
 /// The operators, each before its inputs. Leaves stand side by side, and each above the middle of
@@ -92,11 +146,15 @@ fn node(profile: &Profile, parent: Option<usize>, depth: usize) -> Node {
         u64::try_from(found.value).ok()
     };
     let (name, detail) = profile.name.split_once(": ").unwrap_or((&profile.name, ""));
+    let time = |name: &str| Duration::from_nanos(counter(name).unwrap_or(0));
     Node {
         name: name.to_owned(),
         detail: detail.to_owned(),
         rows: counter("output_rows"),
         time: counter("elapsed_compute").map(Duration::from_nanos),
+        instances: counter("Instances").unwrap_or(0),
+        average: time("AverageTime"),
+        longest: time("LongestTime"),
         parent,
         depth,
         x: 0.0,
@@ -184,6 +242,23 @@ mod tests {
         assert_eq!(drawn.matches("class=\"edge\"").count(), 4);
         assert!(drawn.contains("on &lt;x&gt;"));
         assert!(tree(&leaf("Query")).is_none());
+
+        let names: Vec<&str> = operators(&whole).iter().map(|o| o.name.as_str()).collect();
+        assert_eq!(names, ["Join: on <x>", "A", "B", "C", "D"]);
+        let labels = |node: &Value| -> Vec<String> {
+            let children = node["children"].as_array().unwrap();
+            let label = |child: &Value| child["label"].as_str().unwrap().to_owned();
+            children.iter().map(label).collect()
+        };
+        let plan = json(&whole);
+        let join = &plan["plan_nodes"][0];
+        assert_eq!(
+            (&join["label"], &join["label_detail"]),
+            (&json!("Join"), &json!("on <x>"))
+        );
+        assert_eq!(labels(join), ["A", "B"]);
+        assert_eq!(labels(&join["children"][1]), ["C", "D"]);
+        assert_eq!(json(&leaf("Query")), json!({ "plan_nodes": [] }));
     }
 
     #[test]
@@ -193,5 +268,9 @@ mod tests {
             deep = profile("Filter", vec![deep]);
         }
         assert_eq!(placed(&deep).len(), MAX_NODES);
+        let whole = profile("Query", vec![profile("Execution", vec![deep])]);
+        assert_eq!(operators(&whole).len(), 1001);
+        let text = json(&whole).to_string();
+        assert_eq!(text.matches("\"label\"").count(), MAX_NODES);
     }
 }

@@ -126,22 +126,8 @@ impl Queries {
             && (text.is_empty() || contains(entry, text))
     }
 
-    /// The address of this page with other parameters; an empty value takes one away.
     fn address(&self, changes: &[(&str, &str)]) -> String {
-        let mut parameters = self.parameters.clone();
-        parameters.remove("live");
-        for (name, value) in changes {
-            parameters.insert((*name).to_owned(), (*value).to_owned());
-        }
-        let mut address = "/queries".to_owned();
-        let mut separator = '?';
-        for (name, value) in &parameters {
-            if !value.is_empty() || *name == "json" {
-                let _ = write!(address, "{separator}{}={}", encoded(name), encoded(value));
-                separator = '&';
-            }
-        }
-        address
+        address_of("/queries", &self.parameters, changes)
     }
 
     /// The head of a column, which sorts by it.
@@ -202,6 +188,24 @@ fn contains(entry: &Entry, text: &str) -> bool {
     let statement = &entry.query.info().statement;
     let start = &statement[..statement.floor_char_boundary(SEARCHED_BYTES)];
     start.to_lowercase().contains(&text.to_lowercase()) || entry.id().contains(text)
+}
+
+/// The address of a page with other parameters; an empty value takes one away.
+pub(super) fn address_of(path: &str, parameters: &Parameters, changes: &[(&str, &str)]) -> String {
+    let mut parameters = parameters.clone();
+    parameters.remove("live");
+    for (name, value) in changes {
+        parameters.insert((*name).to_owned(), (*value).to_owned());
+    }
+    let mut address = path.to_owned();
+    let mut separator = '?';
+    for (name, value) in &parameters {
+        if !value.is_empty() || *name == "json" {
+            let _ = write!(address, "{separator}{}={}", encoded(name), encoded(value));
+            separator = '&';
+        }
+    }
+    address
 }
 
 /// A part of an address.

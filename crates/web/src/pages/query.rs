@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::Response;
-use forebay_server::{Query, QueryId, TimelineEvent, UnknownQuery};
+use forebay_server::{Profile, Query, QueryId, TimelineEvent, UnknownQuery};
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
@@ -15,26 +13,31 @@ use crate::app::App;
 use crate::draw::{self, Span};
 use crate::format::{self, Foreign};
 use crate::layout::{heading, nothing};
-use crate::respond::{Page, Parameters, aside, plain};
+use crate::respond::{Page, Parameters};
 
 /// Bytes of a statement on the page; the whole is a click away.
 const SHOWN_STATEMENT_BYTES: usize = 16 * 1024;
 
 /// The id that an address names, as it was written.
-struct Named(String);
+pub(super) struct Named(String);
 
 impl Named {
-    fn of(parameters: &Parameters) -> Self {
+    pub(super) fn of(parameters: &Parameters) -> Self {
         Self(parameters.get("query_id").cloned().unwrap_or_default())
     }
 
-    fn find(&self, app: &App) -> Option<Arc<Query>> {
+    /// As it was written.
+    pub(super) fn written(&self) -> &str {
+        &self.0
+    }
+
+    pub(super) fn find(&self, app: &App) -> Option<Arc<Query>> {
         let id: QueryId = self.0.parse().ok()?;
         app.server.query(&id)
     }
 
     /// The same words for an id that is unknown, and for a text that is no id.
-    fn unknown(&self) -> String {
+    pub(super) fn unknown(&self) -> String {
         match self.0.parse::<QueryId>() {
             Ok(id) => UnknownQuery(id).to_string(),
             Err(_) => format!(
@@ -44,7 +47,7 @@ impl Named {
         }
     }
 
-    fn status(&self, app: &App) -> StatusCode {
+    pub(super) fn status(&self, app: &App) -> StatusCode {
         match self.find(app) {
             Some(_) => StatusCode::OK,
             None => StatusCode::NOT_FOUND,
@@ -93,12 +96,15 @@ impl Page for OneQuery {
             (heading("Timeline", format::duration(entry.duration)))
             (drawn(&timeline, entry.duration))
             (events(&timeline))
-            @if let Some(plan) = super::plan::tree(&query.profile()) {
-                (heading("Plan", "time of each operator, rows that it hands on"))
+            @let profile = query.profile();
+            @if let Some(plan) = super::plan::tree(&profile) {
+                (heading("Plan", html! { "time of each operator, rows that it hands on · " a href={ "/query_plan?query_id=" (entry.id()) } { "as text" } }))
                 (plan)
             }
             (heading("Summary", html! { a href={ "/query_profile?query_id=" (entry.id()) } { "profile" } }))
-            (summary(&query))
+            (summary(&profile))
+            (heading("Memory", "of operators that reserve some"))
+            (memory(&entry, &profile))
         }
     }
 
@@ -135,6 +141,12 @@ fn some_time(time: Duration) -> String {
     }
 }
 
+/// How far the scans are, where there are any.
+fn scanned(entry: &Entry) -> String {
+    let progress = entry.query.progress().filter(|p| p.total > 0);
+    progress.map_or_else(String::new, |p| format::progress(Some(p)))
+}
+
 fn facts(entry: &Entry) -> Markup {
     let (info, facts) = (entry.query.info(), entry.query.facts());
     let role = match info.role == info.effective_role {
@@ -150,6 +162,7 @@ fn facts(entry: &Entry) -> Markup {
         ("End", end.unwrap_or_default()),
         ("Duration", format::duration(entry.duration)),
         ("Rows returned", format::count(entry.rows)),
+        ("Scan ranges", scanned(entry)),
         ("Waited for its queue", some_time(facts.queue_wait)),
         ("Waited for locks", some_time(facts.lock_wait)),
         ("Planning", some_time(facts.planning)),
@@ -192,11 +205,12 @@ fn statement(query: &Query) -> Markup {
     }
 }
 
-fn summary(query: &Query) -> Markup {
-    let summary = query.summary();
+fn summary(profile: &Profile) -> Markup {
+    let summary = profile.child("Summary").and_then(|s| s.info("ExecSummary"));
+    let summary = summary.unwrap_or_default();
     html! {
         @if summary.trim().is_empty() { (nothing("It has run no plan.")) }
-        @else { pre.table dir="ltr" { (Foreign(&summary)) } }
+        @else { pre.table dir="ltr" { (Foreign(summary)) } }
     }
 }
 
@@ -253,141 +267,42 @@ fn events(timeline: &[TimelineEvent]) -> Markup {
     }
 }
 
-/// A long text about a query, alone on its page.
-#[derive(Clone, Copy)]
-enum Part {
-    Statement,
-    Profile,
-    Summary,
-}
-
-impl Part {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Statement => "Statement",
-            Self::Profile => "Profile",
-            Self::Summary => "Summary",
-        }
-    }
-
-    fn path(self) -> &'static str {
-        match self {
-            Self::Statement => "/query_stmt",
-            Self::Profile => "/query_profile",
-            Self::Summary => "/query_summary",
-        }
-    }
-
-    fn text(self, query: &Query) -> String {
-        match self {
-            Self::Statement => query.info().statement.to_string(),
-            Self::Profile => query.profile().to_text(),
-            Self::Summary => query.summary(),
-        }
-    }
-
-    /// With Impala's names.
-    fn json(self, query: &Query) -> Value {
-        let id = query.id().to_string();
-        match self {
-            Self::Statement => json!({ "query_id": id, "stmt": &*query.info().statement }),
-            Self::Summary => json!({ "query_id": id, "summary": query.summary() }),
-            Self::Profile => {
-                // It is JSON already, of a kind that this crate knows nothing about.
-                let contents = serde_json::from_str::<Value>(&query.profile().to_json());
-                json!({ "query_id": id, "contents": contents.unwrap_or_default() })
+/// What was granted, the most that was used, and which operators used it.
+fn memory(entry: &Entry, profile: &Profile) -> Markup {
+    let counter = |node: &Profile, name: &str| {
+        let value = node
+            .counter(name)
+            .and_then(|value| u64::try_from(value).ok());
+        value.filter(|value| *value > 0)
+    };
+    let operators: Vec<(&str, Option<u64>, Option<u64>)> = super::plan::operators(profile)
+        .into_iter()
+        .map(|node| {
+            let name = node.name.split(": ").next().unwrap_or_default();
+            let spilled = counter(node, "spilled_bytes");
+            (name, counter(node, "PeakMemory"), spilled)
+        })
+        .filter(|(_, peak, spilled)| peak.is_some() || spilled.is_some())
+        .collect();
+    let granted = entry.query.facts().memory_granted_bytes;
+    let most = operators.iter().filter_map(|(_, peak, _)| *peak).max();
+    let bytes = |bytes: Option<u64>| bytes.map(format::bytes).unwrap_or_default();
+    html! {
+        @if let Some(granted) = granted { p { "Granted: " (format::bytes(granted)) "." } }
+        @if operators.is_empty() { (nothing("No operator has reserved memory.")) }
+        @else {
+            table {
+                thead { tr { th { "Operator" } th { "Most reserved" } th.number { "Spilled to disk" } } }
+                tbody {
+                    @for (name, peak, spilled) in &operators {
+                        tr {
+                            td { (Foreign(name)) }
+                            td { @if let (Some(peak), Some(most)) = (peak, most) { (draw::bar(*peak as f64, Some(most.max(granted.unwrap_or(0)) as f64), &format::bytes(*peak))) } }
+                            td.number { (bytes(*spilled)) }
+                        }
+                    }
+                }
             }
         }
     }
-}
-
-/// The page of a long text.
-pub(crate) struct Text {
-    named: Named,
-    part: Part,
-}
-
-impl Text {
-    pub(crate) fn statement(parameters: Parameters) -> Self {
-        Self::new(&parameters, Part::Statement)
-    }
-
-    pub(crate) fn profile(parameters: Parameters) -> Self {
-        Self::new(&parameters, Part::Profile)
-    }
-
-    pub(crate) fn summary(parameters: Parameters) -> Self {
-        Self::new(&parameters, Part::Summary)
-    }
-
-    fn new(parameters: &Parameters, part: Part) -> Self {
-        let named = Named::of(parameters);
-        Self { named, part }
-    }
-}
-
-impl Page for Text {
-    fn title(&self) -> String {
-        let id = format::shortened(&self.named.0, 40);
-        format!("{} of {id}", self.part.name())
-    }
-
-    fn place(&self) -> &'static str {
-        "/queries"
-    }
-
-    fn status(&self, app: &App) -> StatusCode {
-        self.named.status(app)
-    }
-
-    fn is_live(&self) -> bool {
-        false
-    }
-
-    fn moving(&self, app: &App) -> Markup {
-        let Some(query) = self.named.find(app) else {
-            return html! { p.problem role="alert" { (Foreign(&self.named.unknown())) } };
-        };
-        let id = query.id().to_string();
-        html! {
-            h1 { (self.part.name()) " of " a href={ "/query?query_id=" (id) } { code { (id) } } }
-            @if matches!(self.part, Part::Profile) { (downloads(&id)) }
-            pre.sql.whole dir="ltr" { (Foreign(&self.part.text(&query))) }
-        }
-    }
-
-    fn json(&self, app: &App) -> Value {
-        match self.named.find(app) {
-            Some(query) => self.part.json(&query),
-            None => json!({ "error": self.named.unknown() }),
-        }
-    }
-
-    fn json_address(&self) -> String {
-        let id = super::queries::encoded(&self.named.0);
-        format!("{}?query_id={id}&json", self.part.path())
-    }
-}
-
-fn downloads(id: &str) -> Markup {
-    html! {
-        p {
-            a.button href={ "/query_profile_plain_text?query_id=" (id) } download={ "profile_" (id.replace(':', "_")) ".txt" } { "Text" }
-            " "
-            a.button href={ "/query_profile?json&query_id=" (id) } download={ "profile_" (id.replace(':', "_")) ".json" } { "JSON" }
-        }
-    }
-}
-
-/// The profile as it is, without a page around it.
-pub(crate) async fn plain_profile(
-    State(app): State<Arc<App>>,
-    parameters: axum::extract::Query<Parameters>,
-) -> Response {
-    let named = Named::of(&parameters);
-    let made = aside(move || match named.find(&app) {
-        Some(query) => plain(StatusCode::OK, query.profile().to_text()),
-        None => plain(StatusCode::NOT_FOUND, named.unknown() + "\n"),
-    });
-    made.await
 }
