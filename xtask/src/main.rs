@@ -16,7 +16,8 @@ cargo xtask browser        only the browser test of the web pages
 cargo xtask proofs         only the proofs of admission: model, reference, interleavings
 cargo xtask mutations      breaks admission in many ways, and tells which check notices (an hour);
                            with a word, only those whose name contains it; with a second one, only
-                           the check of that name
+                           the check of that name; with --first, no check after one that notices
+                           (minutes)
 cargo xtask test --quick   the same without Rust's own tests
 cargo xtask ci             format check, clippy, and every test
 
@@ -31,9 +32,7 @@ fn main() -> ExitCode {
         ["test", "--quick"] => test(false),
         ["browser"] => browser().map(|()| true),
         ["proofs"] => proofs().map(|()| true),
-        ["mutations"] => mutations::run("", "").map(|()| true),
-        ["mutations", part] => mutations::run(part, "").map(|()| true),
-        ["mutations", part, check] => mutations::run(part, check).map(|()| true),
+        ["mutations", ref words @ ..] => mutations::run(words).map(|()| true),
         ["ci"] => ci(),
         ["help" | "--help" | "-h"] => {
             println!("{HELP}");

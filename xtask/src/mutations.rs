@@ -1,35 +1,64 @@
 //! `cargo xtask mutations`: whether the checks of admission can fail.
 //!
-//! Each mutation of `proof/mutations.txt` is applied to a copy of the crate, alone, and every check
-//! runs over it. A mutation that no check notices is an error.
+//! Every check runs over a copy of the crate, where it must pass. Then each mutation of
+//! `proof/mutations.txt` is applied to the copy, alone, and every check runs again. A mutation that
+//! no check notices is an error.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::{cargo, repository, target_dir};
 
-/// A broken core may run for ever; that is noticed as well.
-const LIMIT_S: &str = "600";
+/// A check may take this many times as long over a broken core as over the right one.
+const PATIENCE: u32 = 5;
+
+/// It may take this long in any case: the machine has other work too.
+const LEAST_LIMIT: Duration = Duration::from_secs(60);
 
 /// Fewer than in an ordinary run, which is about a right core.
 const REFERENCE_STEPS: &str = "200000";
 
-/// What looks at a broken core. The core's own assertions are on only where they are its first check:
-/// each of the others has to notice by itself.
+/// What looks at a broken core, the quickest first. The core's own assertions are on only where
+/// they are its first check: each of the others has to notice by itself.
 const CHECKS: [Check; 4] = [
     Check::new("scripts", "proof", true, "-p forebay-admission --lib"),
-    Check::new("model", "proof", false, "--test model"),
-    Check::new("reference", "proof", false, "--test reference"),
     Check::new(
         "interleavings",
         "proof-shuttle",
         false,
         "--test interleavings",
     ),
+    Check::new("reference", "proof", false, "--test reference"),
+    Check::new("model", "proof", false, "--test model"),
 ];
+
+/// Which mutations are tried, and on what.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Options<'a> {
+    /// A part of the names of the mutations.
+    part: &'a str,
+    /// A part of the names of the checks.
+    check: &'a str,
+    /// Whether the first check that notices is enough.
+    first: bool,
+}
+
+impl<'a> Options<'a> {
+    fn parse(words: &[&'a str]) -> Result<Self> {
+        let mut plain = words.iter().filter(|word| **word != "--first");
+        let options = Self {
+            part: plain.next().copied().unwrap_or_default(),
+            check: plain.next().copied().unwrap_or_default(),
+            first: words.contains(&"--first"),
+        };
+        ensure!(plain.next().is_none(), "more than two words: {words:?}");
+        Ok(options)
+    }
+}
 
 struct Check {
     name: &'static str,
@@ -63,27 +92,64 @@ struct Mutation<'a> {
     new: String,
 }
 
-/// Runs the mutations whose names contain `part`, and prints which check noticed which; only the
-/// checks whose names contain `check`.
-pub fn run(part: &str, check: &str) -> Result<()> {
+impl Mutation<'_> {
+    /// What `look` finds while `copy` has the mistake.
+    fn over<T>(&self, copy: &Path, look: impl FnOnce() -> Result<T>) -> Result<T> {
+        let file = copy.join(self.file);
+        let whole = fs::read_to_string(&file)?;
+        let places = whole.matches(&self.old).count();
+        ensure!(places == 1, "it applies in {places} places");
+        fs::write(&file, whole.replace(&self.old, &self.new))?;
+        let found = look();
+        fs::write(&file, whole)?;
+        found
+    }
+}
+
+/// What a check says of a core.
+enum Verdict {
+    Passed,
+    /// So many of its tests.
+    Failed(usize),
+    /// It did not end in time: that may be the mistake, and may be a slow machine.
+    TookTooLong,
+    /// Another check was enough.
+    NotAsked,
+}
+
+impl Verdict {
+    fn cell(&self) -> String {
+        match self {
+            Self::Passed => "-".to_owned(),
+            Self::Failed(tests) => tests.to_string(),
+            Self::TookTooLong => "no end".to_owned(),
+            Self::NotAsked => String::new(),
+        }
+    }
+}
+
+/// Runs the mutations that `words` of the command line ask for, and prints which check noticed
+/// which.
+///
+/// # Errors
+/// A check fails over the right core, or none notices a mutation.
+pub fn run(words: &[&str]) -> Result<()> {
+    let options = Options::parse(words)?;
     let text = fs::read_to_string(admission().join("proof/mutations.txt"))?;
     let copy = copy_admission()?;
-    let checks: Vec<&Check> = CHECKS.iter().filter(|c| c.name.contains(check)).collect();
-    let names: Vec<&str> = checks.iter().map(|check| check.name).collect();
+    let wanted = CHECKS.iter().filter(|c| c.name.contains(options.check));
+    let checks = wanted.map(|check| Ok((check, limit(check, &copy)?)));
+    let checks: Vec<(&Check, Duration)> = checks.collect::<Result<_>>()?;
+    let names: Vec<&str> = checks.iter().map(|(check, _)| check.name).collect();
     println!("| broken | {} |", names.join(" | "));
     println!("| --- |{}", " --- |".repeat(checks.len()));
     let mut unnoticed = Vec::new();
-    for mutation in parse(&text).filter(|m| m.name.contains(part)) {
-        let broken = copy.join(mutation.file);
-        let whole = fs::read_to_string(&broken)?;
-        let places = whole.matches(&mutation.old).count();
-        ensure!(places == 1, "{} applies in {places} places", mutation.name);
-        fs::write(&broken, whole.replace(&mutation.old, &mutation.new))?;
-        let noticed: Result<Vec<String>> = checks.iter().map(|c| notices(c, &copy)).collect();
-        fs::write(&broken, whole)?;
-        let cells = noticed.with_context(|| mutation.name.to_owned())?;
+    for mutation in parse(&text).filter(|m| m.name.contains(options.part)) {
+        let verdicts = mutation.over(&copy, || all(&checks, &copy, options.first));
+        let verdicts = verdicts.with_context(|| mutation.name.to_owned())?;
+        let cells: Vec<String> = verdicts.iter().map(Verdict::cell).collect();
         println!("| {} | {} |", mutation.name, cells.join(" | "));
-        if cells.iter().all(|cell| cell == "-") {
+        if !verdicts.iter().any(|v| matches!(v, Verdict::Failed(_))) {
             unnoticed.push(mutation.name);
         }
     }
@@ -91,10 +157,52 @@ pub fn run(part: &str, check: &str) -> Result<()> {
     Ok(())
 }
 
-/// How many tests of a check fail, or `-`.
-fn notices(check: &Check, copy: &Path) -> Result<String> {
-    let mut command = Command::new("timeout");
-    command.args([LIMIT_S]).arg(cargo().get_program());
+/// How long a check may take over a broken core; over the right one it must pass.
+fn limit(check: &Check, copy: &Path) -> Result<Duration> {
+    build(check, copy)?;
+    let start = Instant::now();
+    let told = command(check, copy, None).output()?;
+    ensure!(
+        told.status.success(),
+        "{} fails over the right core",
+        check.name
+    );
+    Ok(LEAST_LIMIT.max(start.elapsed() * PATIENCE))
+}
+
+/// What each check says, one after the other.
+fn all(checks: &[(&Check, Duration)], copy: &Path, first: bool) -> Result<Vec<Verdict>> {
+    let mut noticed = false;
+    let verdicts = checks.iter().map(|(check, limit)| {
+        if first && noticed {
+            return Ok(Verdict::NotAsked);
+        }
+        build(check, copy)?;
+        let verdict = verdict(&command(check, copy, Some(*limit)).output()?);
+        noticed |= matches!(verdict, Verdict::Failed(_));
+        Ok(verdict)
+    });
+    verdicts.collect()
+}
+
+/// Builds a check, which takes as long as it takes.
+fn build(check: &Check, copy: &Path) -> Result<()> {
+    let output = command(check, copy, None).arg("--no-run").output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    bail!("it does not compile:\n{errors}")
+}
+
+fn command(check: &Check, copy: &Path, limit: Option<Duration>) -> Command {
+    let cargo = cargo();
+    let mut command = Command::new(cargo.get_program());
+    if let Some(limit) = limit {
+        command = Command::new("timeout");
+        command.arg(limit.as_secs().to_string());
+        command.arg(cargo.get_program());
+    }
     command
         .args(["test", "--no-fail-fast", "--config"])
         .arg(format!("profile.dev.debug-assertions={}", check.asserts))
@@ -109,22 +217,18 @@ fn notices(check: &Check, copy: &Path) -> Result<String> {
     if check.target == "proof-shuttle" {
         command.env("RUSTFLAGS", "--cfg shuttle");
     }
-    let output = command.output().context("cannot start timeout")?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    if errors.contains("could not compile") {
-        bail!("it does not compile:\n{errors}");
-    }
+    command
+}
+
+fn verdict(output: &Output) -> Verdict {
     let told = String::from_utf8_lossy(&output.stdout);
-    let failed = told
-        .lines()
-        .filter(|line| line.ends_with("... FAILED"))
-        .count();
-    Ok(match (output.status.code(), failed) {
-        (Some(0), _) => "-".to_owned(),
-        (Some(124), _) => "hangs".to_owned(),
+    let failed = told.lines().filter(|line| line.ends_with("... FAILED"));
+    match (output.status.code(), failed.count()) {
+        (Some(0), _) => Verdict::Passed,
+        (Some(124), 0) => Verdict::TookTooLong,
         // A process that dies tells of no test.
-        (_, failed) => failed.max(1).to_string(),
-    })
+        (_, failed) => Verdict::Failed(failed.max(1)),
+    }
 }
 
 fn parse(text: &str) -> impl Iterator<Item = Mutation<'_>> {
@@ -164,4 +268,33 @@ fn copy_admission() -> Result<PathBuf> {
 
 fn admission() -> PathBuf {
     repository().join("crates/admission")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_the_command_line() {
+        let options = |words: &[&'static str]| Options::parse(words).ok();
+        assert_eq!(options(&[]), Some(Options::default()));
+        let all = Options {
+            part: "rule 7",
+            check: "model",
+            first: true,
+        };
+        assert_eq!(options(&["rule 7", "--first", "model"]), Some(all));
+        assert_eq!(options(&["rule 7", "model", "scripts"]), None);
+    }
+
+    /// A mutation whose place has changed would be found out only by a run of an hour.
+    #[test]
+    fn every_mutation_applies_in_one_place() {
+        let text = fs::read_to_string(admission().join("proof/mutations.txt")).unwrap();
+        for mutation in parse(&text) {
+            let whole = fs::read_to_string(admission().join(mutation.file)).unwrap();
+            assert_eq!(whole.matches(&mutation.old).count(), 1, "{}", mutation.name);
+            assert_ne!(mutation.old, mutation.new, "{}", mutation.name);
+        }
+    }
 }

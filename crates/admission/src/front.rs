@@ -124,6 +124,21 @@ impl Admission {
         Ok(Slot::new(owner.clone(), queue))
     }
 
+    /// As [`Admission::slot`], for a statement that was admitted before and goes on: who reads from
+    /// a cursor shares its slot, and waits while others run on slots beyond the limit.
+    ///
+    /// # Errors
+    /// As [`Admission::slot`].
+    pub async fn share(&self, owner: &OwnerGuard, queue: QueueId) -> Result<Slot, AdmissionError> {
+        let claim = Claim::Slot(owner.owner(), queue, None);
+        self.0
+            .request(claim, |core, effects| {
+                core.share(owner.owner(), queue, effects)
+            })
+            .await?;
+        Ok(Slot::new(owner.clone(), queue))
+    }
+
     /// As [`Admission::slot`], for a statement whose demand is known before: both together.
     ///
     /// # Errors

@@ -62,19 +62,30 @@ impl Actor {
         step
     }
 
-    /// What `pg_stat_activity` says it waits for.
     async fn wait(&self) -> String {
-        let sql = format!(
-            "SELECT coalesce(wait_event_type || ' ' || wait_event, '') FROM pg_stat_activity \
-             WHERE pid = {}",
-            self.pid
-        );
-        value(&self.admin, &sql).await
+        wait_of(&self.admin, &self.pid).await
     }
 
     async fn signal(&self, function: &str) {
         run(&self.admin, &format!("SELECT {function}({})", self.pid)).await;
     }
+}
+
+/// What `pg_stat_activity` says that a session waits for.
+async fn wait_of(admin: &Client, pid: &str) -> String {
+    let sql = format!(
+        "SELECT coalesce(wait_event_type || ' ' || wait_event, '') FROM pg_stat_activity \
+         WHERE pid = {pid}"
+    );
+    value(admin, &sql).await
+}
+
+/// How many statements a queue has admitted, and how many waits began in it.
+async fn admitted_and_waited(admin: &Client, queue: &str) -> String {
+    let sql = format!(
+        "SELECT admitted || ' ' || waited FROM pg_stat_resqueues WHERE queuename = '{queue}'"
+    );
+    value(admin, &sql).await
 }
 
 async fn goes_on(step: Step) {

@@ -199,6 +199,43 @@ async fn what_is_granted_is_what_the_session_asks_for_up_to_the_queues_limit() {
     stage.server.stop();
 }
 
+/// What only asks the catalog takes no slot and no charge, and has a limit all the same.
+#[tokio::test]
+async fn a_question_to_the_catalog_is_limited() {
+    let stage = Stage::new(&[]).await;
+    // A table of many wide rows, for a join that cannot be made by sorting.
+    let pairs = "SELECT a.attnum * 10000 + b.attnum AS k, repeat(a.attname, 100) AS t \
+        FROM pg_attribute AS a, pg_attribute AS b";
+    let join = format!(
+        "SELECT max(x.t || y.t) FROM ({pairs}) AS x JOIN ({pairs}) AS y \
+         ON x.k::double precision = y.k::double precision"
+    );
+    let small = "EXPLAIN ANALYZE SELECT relname FROM pg_class ORDER BY relname";
+    for role in ["ann", "cid"] {
+        let client = stage.role(role).await;
+        for (setting, limit) in [("0", "125.0 MB"), ("8MB", "8.0 MB")] {
+            run(&client, &format!("SET statement_mem = '{setting}'")).await;
+            let error = client.simple_query(&join).await.expect_err("too much");
+            let error = error.as_db_error().expect("an error of the server");
+            assert_eq!(error.code().code(), "53200", "{error:?}");
+            let limited = format!("the statement may use {limit}");
+            assert!(error.message().contains(&limited), "{error:?}");
+            let plan = rows(&client, small).await.concat();
+            let memory = plan.last().expect("a line");
+            assert!(memory.ends_with(&format!(" of {limit}")), "{memory}");
+            assert_eq!(stage.granted().await, "0", "nothing is set aside");
+        }
+    }
+    let plan = rows(&stage.admin, small).await.concat();
+    let memory = plan.last().expect("a line");
+    assert!(
+        !memory.contains(" of "),
+        "a superuser has no limit: {memory}"
+    );
+    stage.all_given_back().await;
+    stage.server.stop();
+}
+
 /// Whatever ends a statement, nothing of it stays, in memory or on disk.
 #[tokio::test]
 async fn nothing_is_left() {

@@ -203,8 +203,12 @@ async fn threads_do_not_pile_up() {
     server.stop();
 }
 
-/// Whatever the queues do, superusers, questions to the catalog and commands go past them: on
-/// threads of their own, at the server's own priority.
+/// Takes no slot: it reads system views only.
+const ENDLESS_CATALOG: &str = "SELECT count(*) FROM pg_attribute AS a, pg_attribute AS b, \
+    pg_attribute AS c, pg_attribute AS d WHERE a.attnum + b.attnum + c.attnum + d.attnum < -99999";
+
+/// Whatever the queues do, superusers go past them, on threads of their own, at the server's own
+/// priority; and nobody waits for a slot who asks the catalog or needs no plan.
 #[tokio::test]
 async fn administrators_always_get_in() {
     let server = Server::unprivileged();
@@ -237,10 +241,10 @@ async fn administrators_always_get_in() {
         eventually("it waits", async || value(&admin, &waits).await == "1").await;
         assert_eq!(shown(&admin, &other_pid).await, "", "it does not run");
         cancelled(&admin, &other_pid, waiting).await;
-        // Those of the catalog and those without a plan are not the queue's.
+        // What asks the catalog takes no slot, and has its queue's priority.
         let catalog = "SELECT rqppriority FROM gp_toolkit.gp_resq_priority_backend \
             WHERE rqpsession = pg_backend_pid()";
-        assert_eq!(value(&other, catalog).await, "MAX");
+        assert_eq!(value(&other, catalog).await, "MIN");
         assert_eq!(value(&other, "SHOW search_path").await, "\"$user\", public");
     }
     let before = busy_ns(&server, "query");
@@ -257,5 +261,33 @@ async fn administrators_always_get_in() {
         assert!(!running.is_finished(), "it runs still");
         cancelled(&admin, &pid, running).await;
     }
+    server.stop();
+}
+
+/// Without a slot, but not without a limit: what asks the catalog runs on the threads of its role's
+/// queue.
+#[tokio::test]
+async fn a_question_to_the_catalog_has_the_priority_of_its_role() {
+    let server = Server::unprivileged();
+    let admin = server.client().await;
+    let one = queue(
+        &server,
+        &admin,
+        "adhoc",
+        "ACTIVE_STATEMENTS=1, PRIORITY=MIN",
+    )
+    .await;
+    let two = client_as(&server, "adhoc").await;
+    let pid = pid(&one).await;
+    let running = begin(&one, ENDLESS_CATALOG);
+    eventually("it runs", async || shown(&admin, &pid).await == "MIN 1").await;
+    eventually("on threads of its queue", async || {
+        busy_ns(&server, "q:adhoc") > BUSY_NS
+    })
+    .await;
+    let slots = "SELECT rsqcountvalue FROM pg_resqueue_status WHERE rsqname = 'adhoc'";
+    assert_eq!(value(&admin, slots).await, "0");
+    assert_eq!(value(&two, "SELECT 1").await, "1", "the slot is free");
+    cancelled(&admin, &pid, running).await;
     server.stop();
 }

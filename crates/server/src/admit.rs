@@ -107,19 +107,17 @@ impl GoverningQueue {
         self.attributes.min_cost > 0.0
     }
 
+    /// On whose threads its statements run.
+    pub(crate) fn account(&self) -> CpuAccount {
+        CpuAccount::Queue(self.id.0)
+    }
+
     fn wanted(&self) -> Wanted {
         Wanted::Queue {
             name: Arc::clone(&self.name),
             timeout: self.attributes.queue_timeout_ms.map(Duration::from_millis),
         }
     }
-}
-
-/// On whose threads a statement runs that `queue` governs.
-pub(crate) fn cpu_account(queue: Option<&GoverningQueue>) -> CpuAccount {
-    queue.map_or(CpuAccount::Ungoverned, |queue| {
-        CpuAccount::Queue(queue.id.0)
-    })
 }
 
 impl Session {
@@ -192,20 +190,30 @@ impl Session {
             .server
             .inner
             .admission
-            .slot(&self.handle.owner, QueueId(queue.oid));
+            .share(&self.handle.owner, QueueId(queue.oid));
         Ok(Some(self.admission_wait(running, &wanted, wait).await?))
     }
 
-    /// The resource queue that governs a statement, which the role in force decides.
+    /// The resource queue that governs a statement, which the role in force decides. What only
+    /// asks the catalog needs no slot.
     pub(crate) fn governing_queue(&self, class: &Class) -> Option<GoverningQueue> {
         let all = self.setting("resource_select_only") == "off";
         let governed = class.governed || (all && class.dml);
+        let governed = governed && !self.asks_catalog(class);
         governed.then(|| self.queue_of_role()).flatten()
     }
 
-    /// On whose threads that is done for the role in force which is no statement yet.
+    /// Whether it reads the server's own views and no others, though names like theirs may be
+    /// those of a user's relations.
+    fn asks_catalog(&self, class: &Class) -> bool {
+        class.system_only && self.relations_of(class).is_empty()
+    }
+
+    /// On whose threads everything is done for the role in force: what takes a slot, what needs
+    /// none, such as a question to the catalog, and what is no statement yet.
     pub(crate) fn role_account(&self) -> CpuAccount {
-        cpu_account(self.queue_of_role().as_ref())
+        let queue = self.queue_of_role();
+        queue.map_or(CpuAccount::Ungoverned, |queue| queue.account())
     }
 
     /// The resource queue that governs what the role in force does.

@@ -3,12 +3,18 @@
 use forebay_admission::{Charge, Cost, Demand};
 use forebay_catalog::{QueueAttributes, Snapshot};
 use forebay_engine::{MemoryGrant, MemorySource, Plan};
+use forebay_sql::Class;
 
 use crate::Session;
 
 /// The least that a queue gives for a cost, in bytes, unless its `MEMORY_LIMIT` is less: a cheap
 /// statement sorts and groups as well.
 const LEAST_BYTES: u64 = 4 * 1024 * 1024;
+
+/// What a question to the catalog gets which is no superuser's, in bytes, unless the session says:
+/// no queue governs it, so nothing else keeps it from taking what others need. It is the default
+/// that Greenplum has for `statement_mem`.
+const CATALOG_BYTES: u64 = 125 * 1024 * 1024;
 
 /// What decides how much memory a statement gets.
 #[derive(Debug, Clone)]
@@ -85,15 +91,20 @@ fn part(limit: u64, share: f64) -> u64 {
 }
 
 impl Session {
-    /// What decides how much memory a statement of `queue` gets.
-    pub(crate) fn memory_rule(&self, queue: Option<&QueueAttributes>) -> MemoryRule {
-        let wanted = self.settings.bytes("statement_mem");
+    /// What decides how much memory a statement of `class` gets that `queue` governs.
+    pub(crate) fn memory_rule(&self, class: &Class, queue: Option<&QueueAttributes>) -> MemoryRule {
+        let superuser = self.is_superuser();
+        let asked = self.settings.bytes("statement_mem");
+        let wanted = match asked {
+            0 => (queue.is_none() && class.system_only && !superuser).then_some(CATALOG_BYTES),
+            asked => Some(asked),
+        };
         let most = self.settings.bytes("max_statement_mem");
         MemoryRule {
             queue: queue.copied(),
-            statement_mem_bytes: (wanted > 0).then(|| wanted.min(most)),
+            statement_mem_bytes: wanted.map(|wanted| wanted.min(most)),
             temp_file_limit_bytes: self.settings.size_limit("temp_file_limit"),
-            superuser: self.is_superuser(),
+            superuser,
         }
     }
 

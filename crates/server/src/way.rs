@@ -89,7 +89,7 @@ impl Session {
         let statement = &request.parsed.statement;
         let queue = self.governing_queue(class);
         running.governed(queue.as_ref(), class);
-        let admitted = self.admit(request, queue.as_ref(), running); // 3. before any lock
+        let admitted = self.admit(request, class, queue.as_ref(), running); // 3. before any lock
         let (mut holds, mut earlier) = guard.over(pin!(admitted)).await?;
         loop {
             let locks = self.lock(class, statement, running); // 4. all at once
@@ -103,7 +103,7 @@ impl Session {
                     _ => guard.over(Box::pin(self.command(request))).await,
                 };
             };
-            let planning = self.planning(request, shape, queue.as_ref())?;
+            let planning = self.planning(request, shape, class, queue.as_ref())?;
             let finish = planning.shape.finish.clone();
             let launch = self.launch(planning, queue.clone(), holds, earlier, running);
             let launched = guard.over(pin!(launch)).await?;
@@ -134,6 +134,7 @@ impl Session {
     async fn admit(
         &mut self,
         request: &Request,
+        class: &Class,
         queue: Option<&GoverningQueue>,
         running: &Running,
     ) -> Result<(Holds, Option<EarlierPlan>)> {
@@ -148,7 +149,7 @@ impl Session {
             && let Some(shape) = shape(&request.parsed.statement)?
             && let Ok(_turn) = self.server.clone().inner.estimates.try_acquire()
         {
-            let planning = self.planning(request, shape, Some(queue))?;
+            let planning = self.planning(request, shape, class, Some(queue))?;
             let runtime = self.runtime_for(Some(queue), running).await?;
             let (demand, plan) = self.estimate(planning, &runtime).await?;
             let holds = self.slot_and_charge(queue, demand, running).await?;
@@ -182,7 +183,8 @@ impl Session {
         running: &Running,
     ) -> Result<QueryRuntime> {
         let engine = &self.server.inner.engine;
-        let runtime = engine.query_runtime(admit::cpu_account(queue)).await?;
+        let account = queue.map_or_else(|| self.role_account(), GoverningQueue::account);
+        let runtime = engine.query_runtime(account).await?;
         running.runs_at(runtime.priority());
         Ok(runtime)
     }
@@ -316,12 +318,14 @@ impl Session {
         &mut self,
         request: &Request,
         shape: Shape,
+        class: &Class,
         queue: Option<&GoverningQueue>,
     ) -> Result<Planning> {
         self.begin_query();
         self.check_copied(&request.parsed.statement)?;
         // A plan that is only shown is the one that would run.
-        let shown = shape.is_only_shown().then(|| self.queue_of_role());
+        let only_shown = shape.is_only_shown() && !class.system_only;
+        let shown = only_shown.then(|| self.queue_of_role());
         let queue = queue.or(shown.as_ref().and_then(Option::as_ref));
         Ok(Planning {
             vantage: self.vantage()?,
@@ -330,7 +334,7 @@ impl Session {
             prepared: request.prepared.clone(),
             values: request.values.clone(),
             shape,
-            memory: self.memory_rule(queue.map(GoverningQueue::attributes)),
+            memory: self.memory_rule(class, queue.map(GoverningQueue::attributes)),
         })
     }
 
@@ -397,8 +401,7 @@ impl Session {
             let statement = shape.statement(&whole.statement);
             engine.analyze(&vantage, statement, &declared).await
         };
-        let queue = self.governing_queue(&parsed.statement.classify());
-        let account = admit::cpu_account(queue.as_ref());
+        let account = self.role_account();
         let analyzed = self.server.inner.engine.on_query_runtime(account, work);
         let analyzed = analyzed.await;
         Ok(Some(analyzed.map_err(|e| Error::located(e, parsed))?))

@@ -78,11 +78,13 @@ pub struct Class {
     /// Every relation once, in the order of their names; names of `WITH` queries are not relations.
     pub relations: Vec<RelationUse>,
     /// Whether a resource queue governs it: queries, `SELECT INTO`, `CREATE TABLE AS`,
-    /// `COPY … TO`, cursors, and `EXPLAIN ANALYZE` of these, unless they touch nothing but system relations.
+    /// `COPY … TO`, cursors, and `EXPLAIN ANALYZE` of these; unless they touch nothing but system
+    /// relations, which the names alone cannot tell.
     pub governed: bool,
     /// Whether it changes rows, so that a queue governs it where `resource_select_only` is off.
     pub dml: bool,
-    /// Whether it reads system relations and no others.
+    /// Whether each of its names is one that system relations have. A user may have given it to a
+    /// relation as well.
     pub system_only: bool,
     /// Whether it may answer with rows. What `EXECUTE` answers depends on what was prepared.
     pub returns_rows: bool,
@@ -239,7 +241,7 @@ impl Statement {
     }
 }
 
-/// Whether a name as it was written can only mean a relation of the server's own.
+/// Whether a name as it was written is one that the server's own relations have.
 pub(crate) fn is_system(name: &[String]) -> bool {
     match name {
         [relation] => relation.starts_with("pg_"),
@@ -288,8 +290,8 @@ fn planned(statement: &DfStatement) -> Class {
         } else {
             listed(collector.relations)
         },
-        governed: kind.governed && !system_only,
-        dml: collector.changes_rows && !system_only,
+        governed: kind.governed,
+        dml: collector.changes_rows,
         system_only,
         returns_rows: kind.rows,
         forbidden_in_transaction_block: kind.outside_block,
@@ -335,11 +337,10 @@ fn copied(copy: &Copy) -> Class {
     } else {
         LockMode::RowExclusive
     };
-    let system_only = is_system(name);
     Class {
-        governed: to && !system_only,
-        dml: !to && !system_only,
-        system_only,
+        governed: to,
+        dml: !to,
+        system_only: is_system(name),
         ..Class::new("COPY").lock(std::slice::from_ref(name), mode)
     }
 }

@@ -238,7 +238,7 @@ fn of_queues(queues: &[QueueOverview]) -> Vec<Metric> {
             Some(Unit::Seconds),
             &|q| Some(Value::Histogram(q.waits.clone())),
         ),
-        each("queue_admitted", "Slots that were granted", None, &|q| {
+        each("queue_admitted", "Statements that got a slot", None, &|q| {
             counter(q.totals.admitted)
         }),
         each("queue_waited", "Statements that had to wait", None, &|q| {

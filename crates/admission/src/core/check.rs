@@ -95,7 +95,7 @@ impl Core {
         self.check();
         for (ticket, wait) in &self.waits {
             let grantable = match &wait.want {
-                Want::Slot { queue, demand } => {
+                Want::Slot { queue, demand, .. } => {
                     let nothing = self.need(wait.owner, *queue, *demand).is_nothing();
                     let head = self.queues[queue].waiters.head() == Some(*ticket);
                     (head || nothing) && self.admissible(*ticket)
@@ -152,7 +152,7 @@ impl Hash for Core {
         for wait in waits.values() {
             wait.owner.hash(state);
             match &wait.want {
-                Want::Slot { queue, demand } => (queue, demand).hash(state),
+                Want::Slot { queue, demand, .. } => (queue, demand).hash(state),
                 Want::Locks { locks, passes } => {
                     let passes: Vec<_> = passes.iter().filter_map(|t| order.get(t)).collect();
                     (locks, passes).hash(state);

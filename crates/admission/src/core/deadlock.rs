@@ -143,7 +143,7 @@ impl Core {
     fn overcommit(&mut self, stuck: &Set<Owner>, effects: &mut Effects) -> bool {
         let admissions = self.tickets(stuck).into_iter().filter_map(|ticket| {
             let wait = &self.waits[&ticket];
-            let Want::Slot { queue, demand } = wait.want else {
+            let Want::Slot { queue, demand, .. } = wait.want else {
                 return None;
             };
             let need = self.need(wait.owner, queue, demand);
@@ -208,7 +208,7 @@ impl<'a> Reduction<'a> {
                 Want::Locks { locks, .. } => {
                     locks.iter().for_each(|(r, _)| reduction.relations.add(*r));
                 }
-                Want::Slot { queue, demand } => {
+                Want::Slot { queue, demand, .. } => {
                     let need = core.need(wait.owner, *queue, *demand);
                     if among == Among::Locks || need.is_nothing() {
                         continue;

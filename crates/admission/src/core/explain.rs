@@ -44,7 +44,7 @@ impl Core {
     ) -> WaiterView {
         let wait = &self.waits[&ticket];
         let (demand, place, reason) = match &wait.want {
-            Want::Slot { queue, demand } => {
+            Want::Slot { queue, demand, .. } => {
                 let place = self.queues[queue].waiters.before(ticket) + 1;
                 let reason = self.admission_reason(ticket, *queue, *demand);
                 (*demand, place, reason)

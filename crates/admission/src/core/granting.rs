@@ -108,7 +108,7 @@ impl Core {
             return;
         };
         let grantable = match &wait.want {
-            Want::Slot { queue, demand } => {
+            Want::Slot { queue, demand, .. } => {
                 let turn = self.queues[queue].waiters.head() == Some(ticket)
                     || self.need(wait.owner, *queue, *demand).is_nothing();
                 turn && self.admissible(ticket)
@@ -135,7 +135,7 @@ impl Core {
     /// Whether a wait for admission fits its queue, its turn aside.
     pub(super) fn admissible(&self, ticket: Ticket) -> bool {
         let wait = &self.waits[&ticket];
-        let Want::Slot { queue, demand } = wait.want else {
+        let Want::Slot { queue, demand, .. } = wait.want else {
             return false;
         };
         let need = self.need(wait.owner, queue, demand);
@@ -152,7 +152,11 @@ impl Core {
     pub(super) fn grant(&mut self, ticket: Ticket, way: Way, effects: &mut Effects) {
         let wait = self.dequeue(ticket).expect("a wait that is granted exists");
         match &wait.want {
-            Want::Slot { queue, demand } => {
+            Want::Slot {
+                queue,
+                demand,
+                again,
+            } => {
                 let new_slot = !self.parties[&wait.owner].has_slot(*queue);
                 // Those before it wait for it: they cannot mind that it goes first.
                 let arrival = if way == Way::InTurn {
@@ -160,7 +164,7 @@ impl Core {
                 } else {
                     Ticket(0)
                 };
-                self.take_slot(wait.owner, *queue, *demand, arrival);
+                self.take_slot(wait.owner, *queue, *demand, arrival, *again);
                 if way == Way::Overcommitted {
                     self.note_overcommit(wait.owner, *queue, new_slot);
                 }
@@ -206,7 +210,8 @@ impl Core {
         wait.want
     }
 
-    /// Refuses the waiters of a queue whose cost a lowered limit forbids for ever.
+    /// Refuses the waiters of a queue whose cost a lowered limit forbids for ever: all of them,
+    /// before anything is granted to one that is next, and alone, only because of it.
     pub(super) fn refuse_forbidden(&mut self, queue: QueueId, effects: &mut Effects) {
         let entry = &self.queues[&queue];
         let (limits, waiters): (_, Vec<Ticket>) = (entry.limits, entry.waiters.tickets().collect());
@@ -221,7 +226,7 @@ impl Core {
             if limits.forbids(*cost) {
                 let (cost, limit) = (*cost, limits.max_cost.unwrap_or_default());
                 self.queue_mut(queue).totals.refused += 1;
-                self.refuse(ticket, Refusal::TooCostly { cost, limit }, effects);
+                self.end_wait(ticket, Refusal::TooCostly { cost, limit }, effects);
             }
         }
     }

@@ -10,6 +10,7 @@ impl Core {
         queue: QueueId,
         demand: Option<Demand>,
         arrival: Ticket,
+        again: bool,
     ) {
         let party = self.parties.get_mut(&owner).expect("begun");
         let hold = party.holds.get_or_default(queue);
@@ -17,7 +18,7 @@ impl Core {
         hold.arrival = arrival;
         let first = hold.shares == 1;
         let entry = self.queues.get_mut(&queue).expect("checked by the caller");
-        entry.totals.admitted += 1;
+        entry.totals.admitted += u64::from(!again);
         if first {
             entry.usage.slots += 1;
             entry.holders.insert(owner);

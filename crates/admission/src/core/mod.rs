@@ -12,6 +12,7 @@ mod few;
 mod granting;
 mod holding;
 mod line;
+mod party;
 mod queue;
 mod relation;
 #[cfg(test)]
@@ -22,11 +23,11 @@ mod waiting;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::map::Map;
-use crate::{Cost, Demand, Limits, LockMode, LockRequest, Owner, QueueId, RelationId, Ticket};
+use crate::{Cost, Demand, Limits, LockRequest, Owner, QueueId, RelationId, Ticket};
 
-use few::Few;
+use party::{Hold, Party, Wait, Want, Way};
 pub use queue::Totals;
-use queue::{Need, Queue, Usage};
+use queue::{Need, Queue};
 use relation::Relation;
 pub use views::{Holding, LockView, NAMED_OWNERS, Owners, QueueView, Reason, WaiterView};
 
@@ -92,109 +93,6 @@ pub enum Refusal {
         /// The cycle: each owner waits for a lock on the relation that the next one holds.
         cycle: Vec<(Owner, RelationId)>,
     },
-}
-
-/// A transaction's holdings.
-#[derive(Debug, Clone, Default)]
-struct Party {
-    /// Slots and charges by queue. Nearly always one queue.
-    holds: Few<QueueId, Hold>,
-    relations: BTreeSet<RelationId>,
-    wait: Option<Ticket>,
-}
-
-/// What a transaction holds of one queue.
-#[derive(Debug, Clone, Copy, Default)]
-struct Hold {
-    /// Cursors and the statement that share the slot; zero: no slot.
-    shares: u32,
-    /// The slot was granted beyond the limit.
-    overcommitted: bool,
-    charged: Demand,
-    /// When its current statement came: waits in the queue up to this one came before it.
-    arrival: Ticket,
-}
-
-impl Hold {
-    /// Whether it has become nothing.
-    fn is_empty(&self) -> bool {
-        self.shares == 0 && self.charged.is_zero()
-    }
-
-    fn usage(&self) -> Usage {
-        Usage {
-            slots: usize::from(self.shares > 0),
-            taken: self.charged,
-        }
-    }
-}
-
-impl Party {
-    fn holds_anything(&self) -> bool {
-        !self.holds.is_empty() || !self.relations.is_empty()
-    }
-
-    fn has_slot(&self, queue: QueueId) -> bool {
-        self.holds.get(queue).is_some_and(|hold| hold.shares > 0)
-    }
-
-    /// The queues of which it has a slot.
-    fn slots(&self) -> impl Iterator<Item = QueueId> {
-        let slots = self.holds.iter().filter(|(_, hold)| hold.shares > 0);
-        slots.map(|(queue, _)| queue)
-    }
-}
-
-#[derive(Debug, Clone)]
-struct Wait {
-    owner: Owner,
-    want: Want,
-}
-
-impl Wait {
-    /// The modes that it wants of a relation.
-    fn modes_on(&self, relation: RelationId) -> impl Iterator<Item = LockMode> + '_ {
-        let locks = match &self.want {
-            Want::Locks { locks, .. } => locks.as_slice(),
-            Want::Slot { .. } => &[],
-        };
-        let here = locks.iter().filter(move |(r, _)| *r == relation);
-        here.map(|(_, mode)| *mode)
-    }
-
-    /// Whether it need not wait for `other`, which came before it.
-    fn passes(&self, other: Ticket) -> bool {
-        matches!(&self.want, Want::Locks { passes, .. } if passes.contains(&other))
-    }
-
-    /// Whether it need not wait for everyone before it.
-    fn passes_others(&self) -> bool {
-        matches!(&self.want, Want::Locks { passes, .. } if !passes.is_empty())
-    }
-}
-
-#[derive(Debug, Clone)]
-enum Want {
-    /// A slot, and the charge too if the demand is known.
-    Slot {
-        queue: QueueId,
-        demand: Option<Demand>,
-    },
-    Locks {
-        locks: Vec<LockRequest>,
-        /// Earlier waits that this one need not wait for, because they wait for it.
-        passes: BTreeSet<Ticket>,
-    },
-}
-
-/// How a wait comes to its grant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    InTurn,
-    /// Before others, which wait for it.
-    OutOfTurn,
-    /// Beyond a limit.
-    Overcommitted,
 }
 
 /// What happened with relation locks since the start.
@@ -312,6 +210,23 @@ impl Core {
         demand: Option<Demand>,
         effects: &mut Effects,
     ) -> Outcome {
+        self.admit(owner, queue, demand, false, effects)
+    }
+
+    /// As [`Core::slot`], for a statement that was admitted before and goes on: who reads from a
+    /// cursor shares its slot. It is not counted as admitted again.
+    pub fn share(&mut self, owner: Owner, queue: QueueId, effects: &mut Effects) -> Outcome {
+        self.admit(owner, queue, None, true, effects)
+    }
+
+    fn admit(
+        &mut self,
+        owner: Owner,
+        queue: QueueId,
+        demand: Option<Demand>,
+        again: bool,
+        effects: &mut Effects,
+    ) -> Outcome {
         self.expect_no_wait(owner);
         if let Some(refusal) = self.refuses(queue, demand) {
             return Outcome::Refused(refusal);
@@ -325,7 +240,7 @@ impl Core {
             entry.waiters.is_empty() && entry.limits.shortage(entry.usage, &need).is_none()
         };
         if granted {
-            self.take_slot(owner, queue, demand, Ticket(self.last_ticket));
+            self.take_slot(owner, queue, demand, Ticket(self.last_ticket), again);
             return Outcome::Granted;
         }
         if let Some(limit) = entry.limits.max_queued
@@ -336,7 +251,12 @@ impl Core {
             self.queue_mut(queue).totals.refused += 1;
             return Outcome::Refused(Refusal::QueueFull { waiting, limit });
         }
-        self.wait(owner, Want::Slot { queue, demand }, effects)
+        let want = Want::Slot {
+            queue,
+            demand,
+            again,
+        };
+        self.wait(owner, want, effects)
     }
 
     /// Rule 5: whether a statement of this cost needs nothing of the queue.
@@ -417,8 +337,12 @@ impl Core {
         let outcome = match refusal {
             Some(refusal) => Outcome::Refused(refusal),
             None => {
-                let demand = Some(demand);
-                self.enqueue(owner, Want::Slot { queue, demand })
+                let want = Want::Slot {
+                    queue,
+                    demand: Some(demand),
+                    again: true,
+                };
+                self.enqueue(owner, want)
             }
         };
         for (relation, _) in locks {

@@ -8,7 +8,8 @@ use crate::{Cost, Demand, Limits, Owner, Ticket};
 /// What happened in a queue since it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Totals {
-    /// Slots granted, a share of a slot that the transaction had included.
+    /// Statements that were given a slot, or a share of the one that their transaction had: each
+    /// once, though it steps aside and comes back, or is a cursor that is read in many parts.
     pub admitted: u64,
     /// Waits that began.
     pub waited: u64,

@@ -8,6 +8,7 @@ mod turns;
 mod views;
 
 use super::*;
+use crate::LockMode;
 use script::run;
 
 fn totals(core: &Core, queue: u32) -> Totals {

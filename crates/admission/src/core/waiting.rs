@@ -17,7 +17,7 @@ impl Core {
         let ticket = Ticket(self.last_ticket);
         let wait = Wait { owner, want };
         match &wait.want {
-            Want::Slot { queue, demand } => {
+            Want::Slot { queue, demand, .. } => {
                 let known = demand.is_some();
                 let queue = self.queue_mut(*queue);
                 queue.waiters.join(ticket, ());

@@ -213,6 +213,34 @@ fn a_waker_that_holds_a_guard_is_dropped_without_the_lock() {
     assert_eq!(admission.held().slots, 1);
 }
 
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Counter(AtomicUsize);
+
+impl Wake for Counter {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_decision_wakes_who_looked_last() {
+    let admission = one_slot();
+    let (first, second) = (admission.begin(), admission.begin());
+    let slot = at_once(admission.slot(&first, QUEUE));
+    let mut wait = Box::pin(admission.slot(&second, QUEUE));
+    let counters = [(); 2].map(|()| Arc::new(Counter::default()));
+    for counter in &counters {
+        let waker = Waker::from(Arc::clone(counter));
+        let look = wait.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(look.is_pending());
+    }
+    drop(slot);
+    let woken = counters.map(|counter| counter.0.load(Ordering::Relaxed));
+    assert_eq!(woken, [0, 1]);
+    assert!(poll(wait.as_mut()).is_ready());
+}
+
 #[test]
 fn owners_are_never_named_twice() {
     let admission = Admission::new();

@@ -1,6 +1,7 @@
 //! Slots of resource queues.
 
 use super::common::failure;
+use super::common::raw::{self, Raw, told};
 use super::*;
 
 #[tokio::test]
@@ -109,6 +110,88 @@ async fn reading_a_cursor_waits_for_who_runs_beyond_the_limit() {
     goes_on(fetch).await;
     two.run("MOVE ALL FROM x; COMMIT").await;
     one.run("FETCH ALL FROM x; COMMIT").await;
+    // Who reads on is no new statement, though it may have to wait.
+    assert_eq!(admitted_and_waited(&admin, "other").await, "2 3");
+    server.stop();
+}
+
+/// The same by messages: an `Execute` goes on with a suspended portal.
+#[tokio::test]
+async fn going_on_with_a_portal_waits_for_who_runs_beyond_the_limit() {
+    let (server, admin) = queues("ACTIVE_STATEMENTS=1").await;
+    run(&admin, "ALTER ROLE a SUPERUSER").await;
+    let one = actor(&server, &admin, "a").await;
+    let mut two = Raw::connect(&server);
+    two.start_up_as("a");
+    let pid = two.key.0.to_string();
+    let waits = async |event: &str| {
+        eventually(event, async || wait_of(&admin, &pid).await == event).await;
+    };
+    two.query("BEGIN; SET ROLE c");
+    let suspended = two.sync(&[
+        raw::parse("", "SELECT n FROM generate_series(1, 6) AS g(n)"),
+        raw::bind("x", "", &[]),
+        raw::execute("x", 1),
+        raw::bind("y", "", &[]),
+        raw::execute("y", 1),
+    ]);
+    assert_eq!(told(&suspended), "1 2 D(1) s 2 D(1) s ZT");
+    two.query("SET ROLE b; SAVEPOINT s");
+    one.run("BEGIN; SET ROLE b; DECLARE x CURSOR FOR SELECT * FROM region")
+        .await;
+    one.run("SET ROLE c").await;
+    let declare = "DECLARE z CURSOR FOR SELECT * FROM region";
+    let granted = one.waits("ResourceQueue other", declare).await;
+    two.send(&raw::query(declare));
+    goes_on(granted).await;
+    waits("ResourceQueue narrow").await;
+    run(&admin, &format!("SELECT pg_cancel_backend({pid})")).await;
+    let cancelled = "E[57014 canceling statement due to user request] ZE";
+    assert_eq!(told(&two.until('Z')), cancelled);
+    two.query("ROLLBACK TO s");
+
+    let go_on = |portal| [raw::execute(portal, 2), raw::sync()].concat();
+    two.send(&go_on("x"));
+    waits("ResourceQueue other").await;
+    Raw::connect(&server).send(&raw::cancel(two.key));
+    assert_eq!(told(&two.until('Z')), cancelled);
+    two.query("ROLLBACK TO s");
+    // The wait was the portal's own, so its statement has ended.
+    let ended = "E[55000 portal \"x\" cannot be run] ZE";
+    assert_eq!(told(&two.sync(&[raw::execute("x", 2)])), ended);
+    two.query("ROLLBACK TO s");
+    two.send(&go_on("y"));
+    waits("ResourceQueue other").await;
+    one.run("CLOSE z").await;
+    assert_eq!(told(&two.until('Z')), "D(2) D(3) s ZT");
+    let rest = two.sync(&[raw::execute("y", 0)]);
+    assert_eq!(told(&rest), "D(4) D(5) D(6) C[SELECT 3] ZT");
+    assert_eq!(told(&two.query("COMMIT")), "C[COMMIT] ZI");
+    one.run("COMMIT").await;
+    assert_eq!(admitted_and_waited(&admin, "other").await, "3 3");
+    server.stop();
+}
+
+/// A view with a name like the catalog's is governed as what it reads.
+#[tokio::test]
+async fn only_the_catalogs_own_views_need_no_slot() {
+    let (server, admin) = queues("ACTIVE_STATEMENTS=1").await;
+    run(&admin, "CREATE VIEW pg_mine AS SELECT * FROM region").await;
+    let (one, two) = (
+        actor(&server, &admin, "a").await,
+        actor(&server, &admin, "b").await,
+    );
+    one.run(CURSOR).await;
+    two.run("SELECT * FROM pg_class, pg_namespace; EXPLAIN ANALYZE SELECT * FROM pg_class")
+        .await;
+    for sql in [
+        "SELECT * FROM pg_mine",
+        "EXPLAIN ANALYZE SELECT * FROM pg_mine",
+    ] {
+        let step = two.waits("ResourceQueue narrow", sql).await;
+        two.signal("pg_cancel_backend").await;
+        fails_with(step, "57014").await;
+    }
     server.stop();
 }
 

@@ -121,6 +121,51 @@ fn an_excess_too_small_for_a_millionth_is_an_overcommit() {
 }
 
 #[test]
+fn who_may_still_end_gives_its_memory_back() {
+    // c runs, so a will have its lock, and end: b waits for memory that comes back.
+    let core = run("queue q0 memory=10
+         c lock r0:X
+         a slot q0 0/8
+         a lock r0:S -> waits
+         b lock r1:X
+         b slot q0 0/8 -> waits
+         why b -> 1: memory 8, left 2 by a
+         c ends -> a granted
+         a ends -> b granted");
+    assert_eq!(totals(&core, 0).overcommitted, 0);
+}
+
+#[test]
+fn who_stands_behind_one_that_may_still_end_moves_up() {
+    // d runs, so h, g and f will have their locks one after the other, and then w, who stands
+    // behind f. The waits are in the order in which w is looked at before f is known to end.
+    let core = run("g lock r0:X
+         h lock r2:X
+         d lock r3:X
+         w lock r5:X
+         f lock r0:X r1:X -> waits
+         w lock r1:S -> waits
+         g lock r2:S -> waits
+         h lock r3:S -> waits
+         why w -> 2: r1 held by [], ahead [f]
+         d ends -> h granted
+         h ends -> g granted
+         g ends -> f granted
+         f ends -> w granted");
+    assert_eq!(core.lock_totals().deadlocks, 0);
+}
+
+#[test]
+fn a_refused_request_leaves_nothing_behind() {
+    // Nobody has r2, and nobody else asks for it.
+    run("a lock r0:X
+         b lock r1:X
+         a lock r1:S -> waits
+         b lock r0:S r2:S -> deadlock of ab
+         b ends -> a granted");
+}
+
+#[test]
 fn a_cycle_of_locks_is_told_to_the_one_that_closed_it() {
     let core = run("a lock r0:X
          b lock r1:X
@@ -248,6 +293,22 @@ fn who_gives_back_the_slot_that_held_it_back_goes_on() {
          b unlocks r0:X
          why a -> 1: held back by b
          a frees q0 -> a granted");
+}
+
+#[test]
+fn a_holder_that_begins_to_wait_makes_room_for_one_held_back() {
+    run("queue q0 slots=1
+         b lock r0:X
+         c lock r1:X
+         a slot q0
+         a lock r0:S -> waits
+         b slot q0
+         b unlocks r0:X
+         why a -> 1: held back by b
+         b lock r1:S -> waits, a granted
+         c ends
+         why b -> 1: held back by a
+         a ends -> b granted");
 }
 
 #[test]

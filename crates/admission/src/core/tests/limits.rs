@@ -25,6 +25,25 @@ fn a_lowered_max_cost_refuses_who_could_never_run() {
 }
 
 #[test]
+fn a_lowered_max_cost_refuses_all_that_it_forbids_before_it_grants() {
+    // a waits at the head of q1 only because b runs beyond the limit of q0. Without a, d would be
+    // next, and alone in its queue: then there is room for it whatever it costs.
+    run("queue q0 slots=1
+         queue q1 slots=1 cost=100
+         b lock r0:X
+         a slot q0
+         c slot q1
+         c lock r0:S -> waits
+         b slot q0 -> waits
+         a slot q1 20/0 -> waits, b granted
+         d slot q1 20/0 -> waits
+         b unlocks r0:X -> c granted
+         c frees q1
+         why a -> 1: held back by b
+         queue q1 slots=1 cost=10 -> a refused: 20.00 of 10.00, d refused: 20.00 of 10.00");
+}
+
+#[test]
 fn who_needs_nothing_fits_below_a_lowered_limit() {
     run("queue q0 slots=5 cost=10 memory=10
          a slot q0 8/8
@@ -61,6 +80,40 @@ fn a_queue_that_is_made_again_counts_what_is_held_of_the_old_one() {
          b slot q0 -> waits
          a ends -> b granted");
     assert_eq!(totals(&core, 0).admitted, 1);
+}
+
+/// Reading from a cursor, or coming back from stepping aside, is no other statement.
+#[test]
+fn a_statement_is_counted_as_admitted_once() {
+    let core = run("queue q0 slots=1 cost=10
+         a slot q0
+         a reads q0
+         a frees q0
+         b slot q0 -> waits
+         a ends -> b granted
+         c slot q0 4/0 -> waits
+         b slot q0
+         b charge q0 6/0 -> does not fit
+         b aside q0 6/0 -> granted
+         b ends -> c granted");
+    assert_eq!(totals(&core, 0).admitted, 4);
+    assert_eq!(totals(&core, 0).waited, 3);
+}
+
+/// Who reads waits like any statement while others run beyond the limit.
+#[test]
+fn a_read_that_waited_is_not_counted_as_admitted() {
+    let core = run("queue q0 slots=1
+         b lock r0:X
+         a slot q0
+         a lock r0:S -> waits
+         b slot q0
+         a cancels
+         a reads q0 -> waits
+         why a -> 1: held back by b
+         b frees q0 -> a granted");
+    assert_eq!(totals(&core, 0).admitted, 2);
+    assert_eq!(totals(&core, 0).waited, 2);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! queue q0 slots=1            makes or alters it; also cost= memory= max_queued= overcommit
 //! a slot q0                   -> granted, waits, or refused: why
 //! a slot q0 4/2               with its demand known
+//! a reads q0                  goes on with what has a slot: takes a share of it
 //! a charge q0 4/2             -> charged, or does not fit
 //! a aside q0 4/2 r0:X         steps aside and gives these locks back
 //! a lock r0:X r1:S            also: nowait
@@ -18,6 +19,7 @@
 use std::collections::BTreeMap;
 
 use super::super::*;
+use crate::LockMode;
 
 #[derive(Clone, Debug, PartialEq)]
 enum Claim {
@@ -156,6 +158,10 @@ impl Script {
                 claims.extend(demand.map(|d| Claim::Charge(queue(), d)));
                 let outcome = self.core.slot(owner, queue(), demand, &mut self.effects);
                 self.outcome(owner, outcome, claims)
+            }
+            "reads" => {
+                let outcome = self.core.share(owner, queue(), &mut self.effects);
+                self.outcome(owner, outcome, vec![Claim::Slot(queue())])
             }
             "charge" => {
                 let demand = demand(rest[1]);

@@ -53,6 +53,13 @@ fn locks_are_granted_all_at_once_or_not_at_all() {
 }
 
 #[test]
+fn locks_that_come_back_together_are_all_looked_at() {
+    run("a lock r0:X r1:X
+         b lock r1:S -> waits
+         a unlocks r0:X r1:X -> b granted");
+}
+
+#[test]
 fn a_request_may_name_a_relation_twice() {
     run("a lock r0:X
          b lock r0:S r0:R -> waits
