@@ -53,8 +53,8 @@ pub use plan::{Launch, Next, Plan, ResultStream};
 pub use runtime::QueryRuntime;
 pub use runtimes::CpuAccount;
 pub use system::{
-    Backend, BackendControl, CursorRow, LockRow, LockTarget, PreparedRow, QueueStatus, QueueTotals,
-    SettingRow, WaiterRow,
+    Backend, BackendControl, CursorRow, LockRow, LockTarget, PreparedRow, QueryBooks, QueryReading,
+    QueueStatus, QueueTotals, SettingRow, WaiterRow,
 };
 pub use types::{texts_of, value_of_text};
 pub use vantage::{SessionFacts, Vantage};
@@ -94,7 +94,8 @@ impl Engine {
     /// Builds the engine. The catalog comes with each statement.
     ///
     /// `backends` is asked by functions and views that show or signal sessions
-    /// (`pg_stat_activity`, `pg_cancel_backend`).
+    /// (`pg_stat_activity`, `pg_cancel_backend`); `books` has the queries that the tables
+    /// `forebay.query_live` and `forebay.query_log` show.
     ///
     /// The calling thread's nice value becomes that of what no resource queue governs.
     ///
@@ -104,12 +105,18 @@ impl Engine {
     pub fn new(
         config: &EngineConfig,
         backends: Arc<dyn BackendControl>,
+        books: &Arc<dyn QueryBooks>,
     ) -> Result<Self, EngineError> {
         let memory = config.server_memory()?;
         let environment = memory.common_environment(&*config.runtime_environment()?);
         let providers = Arc::new(TableProviders::default());
         let link = system::EngineLink::default();
-        let system = Arc::new(system::System::new(link.clone(), backends, memory.clone()));
+        let system = Arc::new(system::System::new(
+            link.clone(),
+            backends,
+            books,
+            memory.clone(),
+        ));
         let states = PlanningStates::new(config, &environment, system)?;
         let runtimes = QueryRuntimes::start(config.query_threads())?;
         let engine = Self {

@@ -1,6 +1,7 @@
 //! Statements between their names and their plan.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::datatypes::SchemaRef;
@@ -64,6 +65,11 @@ impl LogicalStatement {
         matches!(self.plan, LogicalPlan::Dml(_) | LogicalPlan::Copy(_))
     }
 
+    /// Whether the next [`Self::optimized`] without values finds a plan that was kept.
+    pub(crate) fn is_optimized(&self) -> bool {
+        self.optimized.get().is_some()
+    }
+
     /// The plan after the optimizer. It is kept for the next time, unless values of parameters or
     /// of the present moment have become a part of it.
     ///
@@ -88,6 +94,25 @@ impl LogicalStatement {
         }
         Ok(Cow::Borrowed(self.optimized.get_or_init(|| optimized)))
     }
+}
+
+/// The columns that the scans of an optimized plan read, or filter by, as `relation.column`: each
+/// once, in the order of their names.
+///
+/// # Errors
+/// When a sub-query is nested too deeply.
+pub(crate) fn columns_read(plan: &LogicalPlan) -> Result<Vec<String>> {
+    let mut columns = BTreeSet::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            let read = scan.projected_schema.columns().into_iter();
+            let filtered = scan.filters.iter().flat_map(Expr::column_refs).cloned();
+            let names = read.chain(filtered).map(|column| column.name);
+            columns.extend(names.map(|name| format!("{}.{name}", scan.table_name)));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(columns.into_iter().collect())
 }
 
 /// Whether optimizing `plan` gives the same whenever it is done. The optimizer puts the results

@@ -9,6 +9,7 @@
 //! operators and what readers of files hold, so a process needs more than its pools; the default
 //! limit leaves room for it (`machine.rs`).
 
+mod held;
 mod joins;
 mod machine;
 mod pool;
@@ -25,6 +26,7 @@ use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionConfig;
 
+pub(crate) use held::held;
 pub(crate) use joins::MergeLargeJoins;
 use pool::{ServerPool, StatementPool};
 use spill::SpillFolder;

@@ -10,12 +10,14 @@ use datafusion::physical_plan::metrics::{MetricValue, MetricsSet};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use parking_lot::Mutex;
 
-use crate::Estimate;
+use crate::{Estimate, memory};
 
 /// The operators of a running or ended plan. Clones look at the same plan.
 #[derive(Clone)]
 pub struct PlanMetrics {
     estimates: Arc<[Estimate]>,
+    /// Bytes that each operator is expected to hold.
+    held: Arc<[Option<u64>]>,
     plan: Arc<Mutex<Measured>>,
 }
 
@@ -60,6 +62,10 @@ pub struct OperatorMetrics {
     pub detail: String,
     /// Partitions of its result, each of which is computed by an instance of it.
     pub instances: usize,
+    /// What all instances have computed, without its inputs, in nanoseconds.
+    pub time_total_ns: u64,
+    /// What the least busy instance has computed, in nanoseconds.
+    pub time_min_ns: u64,
     /// What an instance has computed on average, without its inputs, in nanoseconds.
     pub time_avg_ns: u64,
     /// What the busiest instance has computed, in nanoseconds.
@@ -68,6 +74,8 @@ pub struct OperatorMetrics {
     pub rows: Option<u64>,
     /// What was expected of it.
     pub estimate: Option<Estimate>,
+    /// Memory that it was expected to hold, in bytes; `None` if it hands on what it gets.
+    pub estimated_memory_bytes: Option<u64>,
     /// The most memory that it had reserved, in bytes, if it says so.
     pub peak_memory_bytes: Option<u64>,
     /// Bytes that did not fit into memory and were written to disk.
@@ -103,9 +111,18 @@ pub enum CounterUnit {
 impl PlanMetrics {
     pub(crate) fn new(plan: Arc<dyn ExecutionPlan>, estimates: Arc<[Estimate]>) -> Self {
         Self {
+            held: memory::held(&plan, &estimates).into(),
             estimates,
             plan: Arc::new(Mutex::new(Measured::Running(plan))),
         }
+    }
+
+    /// Memory that all operators together are expected to hold, in bytes, as if all held theirs at
+    /// the same time.
+    #[must_use]
+    pub fn estimated_memory_bytes(&self) -> u64 {
+        let held = self.held.iter().flatten();
+        held.fold(0, |sum, bytes| sum.saturating_add(*bytes))
     }
 
     /// The operators as they stand now, each before its inputs.
@@ -117,10 +134,11 @@ impl PlanMetrics {
         };
         let estimates = self.estimates.iter().copied().map(Some);
         let estimates = estimates.chain(std::iter::repeat(None));
+        let held = self.held.iter().copied().chain(std::iter::repeat(None));
         nodes
             .iter()
-            .zip(estimates)
-            .map(|(node, estimate)| node.measured(estimate))
+            .zip(estimates.zip(held))
+            .map(|(node, (estimate, held))| node.measured(estimate, held))
             .collect()
     }
 
@@ -209,8 +227,8 @@ fn add_nodes(plan: &dyn ExecutionPlan, depth: usize, nodes: &mut Vec<Node>) {
 }
 
 impl Node {
-    fn measured(&self, estimate: Option<Estimate>) -> OperatorMetrics {
-        let (time_avg_ns, time_max_ns) = self.times();
+    fn measured(&self, estimate: Option<Estimate>, held: Option<u64>) -> OperatorMetrics {
+        let (time_total_ns, time_min_ns, time_max_ns) = self.times();
         let counters = self.counters();
         let sum = |wanted: &str| {
             let found = counters.iter().filter(|c| c.name == wanted);
@@ -221,10 +239,13 @@ impl Node {
             name: self.name.clone(),
             detail: self.detail.clone(),
             instances: self.instances,
-            time_avg_ns,
+            time_total_ns,
+            time_min_ns,
+            time_avg_ns: time_total_ns / self.instances.max(1) as u64,
             time_max_ns,
             rows: self.metrics.output_rows().map(|rows| rows as u64),
             estimate,
+            estimated_memory_bytes: held,
             peak_memory_bytes: self.peak_memory(),
             spilled_bytes: sum("spilled_bytes"),
             scanned_bytes: sum("bytes_scanned"),
@@ -232,8 +253,8 @@ impl Node {
         }
     }
 
-    /// Average and maximum over the instances.
-    fn times(&self) -> (u64, u64) {
+    /// Sum, minimum and maximum over the instances.
+    fn times(&self) -> (u64, u64, u64) {
         let mut by_partition: BTreeMap<Option<usize>, u64> = BTreeMap::new();
         for metric in self.metrics.iter() {
             if let MetricValue::ElapsedCompute(time) = metric.value() {
@@ -242,7 +263,10 @@ impl Node {
         }
         let sum: u64 = by_partition.values().sum();
         let max = by_partition.values().max().copied().unwrap_or(0);
-        (sum / self.instances.max(1) as u64, max)
+        // An instance that has measured nothing has not begun.
+        let all_began = by_partition.len() >= self.instances;
+        let min = by_partition.values().min().copied().filter(|_| all_began);
+        (sum, min.unwrap_or(0), max)
     }
 
     fn peak_memory(&self) -> Option<u64> {

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::cost::{self, CostConstants, Estimate};
 use crate::explain::{self, ExplainOptions};
-use crate::logical::LogicalStatement;
+use crate::logical::{LogicalStatement, columns_read};
 use crate::metrics::PlanMetrics;
 use crate::parameters::{self, ParameterTypes};
 use crate::runtime::{QueryRuntime, RunningTask, caught};
@@ -43,6 +43,10 @@ pub struct Plan {
     schema: SchemaRef,
     output: Output,
     writes: bool,
+    /// The columns that its scans read.
+    columns: Arc<[String]>,
+    /// Whether the optimizer's work was done before.
+    was_optimized: bool,
     /// What is expected of each operator, once somebody has asked.
     estimates: OnceLock<Arc<[Estimate]>>,
 }
@@ -69,6 +73,18 @@ impl Plan {
                 Output::Explain(options) => options.analyze,
                 Output::Rows | Output::Count => true,
             }
+    }
+
+    /// The columns that its scans read, as `relation.column`, each once.
+    #[must_use]
+    pub fn columns(&self) -> &Arc<[String]> {
+        &self.columns
+    }
+
+    /// Whether it was made from an optimized plan that was kept.
+    #[must_use]
+    pub fn was_optimized(&self) -> bool {
+        self.was_optimized
     }
 
     /// What running it is expected to cost, in PostgreSQL's unit: 1.0 is reading one sequential
@@ -246,6 +262,7 @@ impl Engine {
     ) -> Result<Plan, EngineError> {
         statement.parameters().check_count(values.len())?;
         let state = self.borrow_state(vantage);
+        let was_optimized = values.is_empty() && statement.is_optimized();
         let logical = statement.optimized(&state, values)?;
         let planner = state.query_planner();
         let physical = planner.create_physical_plan(&logical, &*state).await?;
@@ -263,6 +280,8 @@ impl Engine {
             schema,
             output,
             writes: statement.returns_count(),
+            columns: columns_read(&logical)?.into(),
+            was_optimized,
             estimates: OnceLock::new(),
         })
     }

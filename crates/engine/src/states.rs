@@ -14,7 +14,7 @@ use datafusion::execution::session_state::SessionState;
 use parking_lot::Mutex;
 
 use crate::catalogs::SnapshotCatalogs;
-use crate::system::System;
+use crate::system::{OneReading, System};
 use crate::tables::TableProviders;
 use crate::{EngineConfig, EngineError, Vantage};
 
@@ -52,6 +52,8 @@ impl PlanningStates {
         let idle = self.idle.lock().pop();
         let mut state = idle.unwrap_or_else(|| self.prototype.clone());
         *state.config_mut() = vantage.config.clone();
+        let reading = Arc::new(OneReading::default());
+        state.config_mut().set_extension(reading);
         state.register_catalog_list(Arc::new(SnapshotCatalogs::new(
             vantage.clone(),
             Arc::clone(providers),

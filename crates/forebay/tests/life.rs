@@ -394,3 +394,46 @@ fn rules_that_are_wrong_are_told_at_the_start() {
     assert!(wrong.contains("redaction rule 1: "), "{wrong}");
     assert!(wrong.contains("rules.json"), "{wrong}");
 }
+
+#[tokio::test]
+async fn a_start_after_a_crash_says_how_many_queries_were_lost() {
+    const LIVING: usize = 3;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Server::start_in(folder.path(), &[]).expect("it starts");
+    let mut running = Vec::new();
+    for _ in 0..LIVING {
+        let client = server.client().await;
+        running.push(tokio::spawn(async move {
+            client.simple_query("SELECT pg_sleep(3600)").await.is_err()
+        }));
+    }
+    let client = server.client().await;
+    eventually("all run", async || {
+        let sql = "SELECT count(*) FROM forebay.query_live WHERE statement LIKE 'SELECT pg_sleep%'";
+        value(&client, sql).await == LIVING.to_string()
+    })
+    .await;
+    // The journal knows of what was registered a moment ago, and has a row for what has ended.
+    let highest = |text: &str| {
+        let numbers = text.split("\"registered\":").skip(1);
+        let numbers = numbers.filter_map(|rest| rest.split([',', '}']).next()?.parse().ok());
+        numbers.max().unwrap_or(0_usize)
+    };
+    eventually("the journal knows of all", async || {
+        let entries = fs::read_dir(data(&folder).join("history")).expect("a folder");
+        let texts = entries.flatten().map(|j| fs::read_to_string(j.path()));
+        let text: String = texts.filter_map(Result::ok).collect();
+        let rows = text.matches("\"record\":").count();
+        highest(&text) == rows + LIVING && rows > 0
+    })
+    .await;
+    server.kill();
+    for query in running {
+        assert!(query.await.expect("no panic"), "its server is gone");
+    }
+    drop(server);
+    let server = Server::start_in(folder.path(), &[]).expect("it starts again");
+    let told = format!("{LIVING} queries of the last run are not in the history");
+    assert!(server.log().contains(&told), "{}", server.log());
+    server.stop();
+}

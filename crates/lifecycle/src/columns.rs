@@ -6,7 +6,7 @@
 use crate::QueryRecord;
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
     TimestampMicrosecondArray,
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -176,8 +176,20 @@ impl QueryRecord {
 
     /// The records as one batch with [`QueryRecord::schema`], in their order.
     pub fn to_batch<R: Borrow<QueryRecord>>(records: &[R]) -> RecordBatch {
-        let columns = COLUMNS.iter().map(|column| column.values(records));
-        RecordBatch::try_new(QueryRecord::schema(), columns.collect())
+        let all: Vec<usize> = (0..COLUMNS.len()).collect();
+        QueryRecord::project(records, &all)
+    }
+
+    /// Some columns of the records, by their places in [`COLUMNS`]; there may be none.
+    ///
+    /// # Panics
+    /// When there is no column at such a place.
+    pub fn project<R: Borrow<QueryRecord>>(records: &[R], columns: &[usize]) -> RecordBatch {
+        let values = columns.iter().map(|place| COLUMNS[*place].values(records));
+        let schema = QueryRecord::schema().project(columns);
+        let rows = RecordBatchOptions::new().with_row_count(Some(records.len()));
+        schema
+            .and_then(|s| RecordBatch::try_new_with_options(Arc::new(s), values.collect(), &rows))
             .expect("the schema and the values come from the same table of columns")
     }
 }
@@ -243,5 +255,12 @@ mod tests {
             assert_eq!(&column.values(&records), expected, "{}", column.name);
         }
         assert_eq!(QueryRecord::to_batch::<QueryRecord>(&[]).num_rows(), 0);
+        let some = QueryRecord::project(&records, &[9, 0]);
+        assert_eq!(
+            some.columns(),
+            [batch.column(9).clone(), batch.column(0).clone()]
+        );
+        let none = QueryRecord::project(&records, &[]);
+        assert_eq!((none.num_columns(), none.num_rows()), (0, 2));
     }
 }

@@ -20,10 +20,18 @@ pub struct Facts {
     pub started_us: Option<u64>,
     /// Plan cost as estimated, in PostgreSQL's unit.
     pub estimated_cost: Option<f64>,
+    /// Memory that its plan was expected to hold, in bytes.
+    pub memory_estimate_bytes: Option<u64>,
     /// Memory that it was granted, in bytes.
     pub memory_granted_bytes: Option<u64>,
     /// Rows that its client was given.
     pub rows_returned: u64,
+    /// From handing rows out until more were asked for.
+    pub fetch_wait: Duration,
+    /// The columns that its plan reads, with their relations; `None` without a plan.
+    pub columns: Option<Arc<[String]>>,
+    /// How much of the work of planning a cache has saved; `None` without a plan.
+    pub cache_hits: Option<u32>,
     /// Relations that it reads or writes, as it names them.
     pub tables: Vec<String>,
     /// The same with the privileges that it needs on them.

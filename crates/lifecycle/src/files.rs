@@ -1,7 +1,7 @@
 //! The files that ended queries are archived in.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -73,9 +73,7 @@ impl ArchiveFiles {
         on_audit_failure: Box<OnAuditFailure>,
     ) -> io::Result<Self> {
         let rotation = options.rotation;
-        let profile_log = options
-            .profile_log
-            .then(|| folder.join("profiles/profile.log"));
+        let profile_log = options.profile_log.then(|| Self::profile_log(folder));
         let audit_log = options.audit_log.then(|| folder.join("audit/audit.log"));
         let profile_log = profile_log.map(|path| ProfileLog::open(&path, rotation));
         let audit_log = audit_log.map(|path| AuditLog::open(&path, rotation));
@@ -90,6 +88,12 @@ impl ArchiveFiles {
             history: history.transpose()?.map(Arc::new),
             on_audit_failure,
         })
+    }
+
+    /// Where the profile log below `folder` is.
+    #[must_use]
+    pub fn profile_log(folder: &Path) -> PathBuf {
+        folder.join("profiles/profile.log")
     }
 
     /// The durable history, if there is one.
@@ -161,10 +165,11 @@ impl Archive for ArchiveFiles {
 
     fn archive(&self, query: &Query) {
         self.write_profile(query);
+        query.set_archived();
         let record = query.record();
         self.write_audit_event(query, &record);
         if let Some(history) = &self.history {
-            history.append(Arc::new(record));
+            history.append_of(query, Arc::new(record));
         }
     }
 

@@ -66,7 +66,7 @@ pub use audit_search::{AuditFound, AuditRecord, AuditSearch, AuditedObject};
 pub use columns::{COLUMNS, Column};
 pub use facts::Facts;
 pub use files::{ArchiveFiles, ArchiveHealth, ArchiveOptions, OnAuditFailure};
-pub use histogram::{Histogram, HistogramSnapshot};
+pub use histogram::{DurationCounts, Histogram};
 pub use history::{
     Health, History, HistoryFile, HistoryOptions, Opened, Retention, Snapshot, Trouble,
 };

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The SQLSTATE of a query that ended because it was cancelled: PostgreSQL's `query_canceled`.
@@ -113,6 +113,8 @@ pub struct Query {
     started: Instant,
     finalized: AtomicBool,
     waits_for_client: AtomicBool,
+    /// The number of its row in the history; 0 as long as it has none.
+    row_number: AtomicU64,
     book: Mutex<Book>,
     /// The profile as it stays, from the first look after the end on.
     frozen: Mutex<Option<Frozen>>,
@@ -136,6 +138,8 @@ struct Book {
     plan: Option<Arc<dyn PlanProfile>>,
     /// How far the scans were then.
     progress: Option<ScanProgress>,
+    /// How long after its end it was archived.
+    archived_after: Option<Duration>,
 }
 
 impl Query {
@@ -153,6 +157,7 @@ impl Query {
             started: Instant::now(),
             finalized: AtomicBool::new(false),
             waits_for_client: AtomicBool::new(false),
+            row_number: AtomicU64::new(0),
             book: Mutex::new(Book {
                 state: QueryState::Created,
                 pending_reason: None,
@@ -161,6 +166,7 @@ impl Query {
                 facts: Facts::default(),
                 plan: None,
                 progress: None,
+                archived_after: None,
             }),
             frozen: Mutex::default(),
         }
@@ -199,6 +205,15 @@ impl Query {
     /// Says whether it goes on only when its client asks.
     pub fn set_waits_for_client(&self, waits: bool) {
         self.waits_for_client.store(waits, Ordering::Relaxed);
+    }
+
+    /// The number of its row in the history, once it has one.
+    pub(crate) fn row_number(&self) -> Option<u64> {
+        Some(self.row_number.load(Ordering::Acquire)).filter(|number| *number > 0)
+    }
+
+    pub(crate) fn set_row_number(&self, number: u64) {
+        self.row_number.store(number, Ordering::Release);
     }
 
     /// The state now.
@@ -265,9 +280,14 @@ impl Query {
 
     /// Notes on the timeline that something happened now. Ignored once the query has ended.
     pub fn event(&self, label: impl Into<Cow<'static, str>>) {
+        self.event_at(Instant::now(), label);
+    }
+
+    /// As [`Query::event`], for something that happened a moment ago: after the last event.
+    pub fn event_at(&self, at: Instant, label: impl Into<Cow<'static, str>>) {
         let mut book = self.book.lock();
         if !book.state.is_final() {
-            book.note(self.started.elapsed(), label.into());
+            book.note(at.saturating_duration_since(self.started), label.into());
         }
     }
 
@@ -368,6 +388,19 @@ impl Query {
         frozen.clone()
     }
 
+    /// Everything but its row is archived now. Only the first call counts.
+    pub(crate) fn set_archived(&self) {
+        let mut book = self.book.lock();
+        if let (None, Some((end, _))) = (book.archived_after, &book.end) {
+            book.archived_after = Some(self.started.elapsed().saturating_sub(*end));
+        }
+    }
+
+    /// How long after its end it was archived; `None` until then.
+    pub(crate) fn archived_after(&self) -> Option<Duration> {
+        self.book.lock().archived_after
+    }
+
     /// About how many bytes it keeps in memory: its texts and its profile.
     pub(crate) fn size_bytes(&self) -> usize {
         let frozen = self
@@ -382,15 +415,25 @@ impl Query {
     /// ended meanwhile.
     pub fn set_pending(&self, reason: impl Into<Cow<'static, str>>) -> bool {
         let reason = reason.into();
-        self.go_to(QueryState::Pending, Some(reason))
+        self.go_to(QueryState::Pending, Instant::now(), Some(reason))
     }
 
     /// The query runs from now on. False, and nothing changed, if it has ended meanwhile.
     pub fn set_running(&self) -> bool {
-        self.go_to(QueryState::Running, None)
+        self.set_running_since(Instant::now())
     }
 
-    fn go_to(&self, next: QueryState, pending_reason: Option<Cow<'static, str>>) -> bool {
+    /// As [`Query::set_running`], since a moment ago: after the last event.
+    pub fn set_running_since(&self, at: Instant) -> bool {
+        self.go_to(QueryState::Running, at, None)
+    }
+
+    fn go_to(
+        &self,
+        next: QueryState,
+        at: Instant,
+        pending_reason: Option<Cow<'static, str>>,
+    ) -> bool {
         let mut book = self.book.lock();
         if !book.state.may_become(next) {
             // An end that comes first is everyday life: somebody cancelled. The rest is a mistake.
@@ -406,10 +449,12 @@ impl Query {
             Some(reason) => Cow::Owned(format!("Pending: {reason}")),
             None => Cow::Borrowed("Running"),
         };
-        let now = self.started.elapsed();
-        book.note(now, label);
+        let since_start = at.saturating_duration_since(self.started);
+        book.note(since_start, label);
         if next == QueryState::Running {
-            book.facts.started_us.get_or_insert(whole_micros(now));
+            book.facts
+                .started_us
+                .get_or_insert(whole_micros(since_start));
         }
         book.state = next;
         book.pending_reason = pending_reason;

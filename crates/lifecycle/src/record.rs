@@ -59,9 +59,10 @@ pub struct QueryRecord {
     pub planning_us: Option<u64>,
     /// From the start of execution to its last row.
     pub execution_us: Option<u64>,
-    /// How long rows waited for the client to take them.
+    /// From handing rows out until more were asked for: they were encoded, sent, and waited for
+    /// their client.
     pub fetch_us: Option<u64>,
-    /// From its end until it was archived.
+    /// From its end until its profile was written and its row was made; none while that is to come.
     pub unregister_us: Option<u64>,
     /// Rows that the client got.
     pub rows_returned: Option<u64>,
@@ -77,7 +78,7 @@ pub struct QueryRecord {
     pub estimated_cost: Option<f64>,
     /// CPU time that its operators took.
     pub cpu_us: Option<u64>,
-    /// Memory that it was expected to need.
+    /// Memory that its operators were expected to hold, as if all did at the same time.
     pub memory_estimate_bytes: Option<u64>,
     /// The most memory that it held at one time.
     pub memory_peak_bytes: Option<u64>,
@@ -91,9 +92,11 @@ pub struct QueryRecord {
     pub overcommitted: Option<bool>,
     /// How often it gave back its slot and waited again, because its charge did not fit.
     pub stepped_aside: Option<u64>,
-    /// What a cache answered: plans, footers, statistics.
+    /// How much of the work of planning was done before: 1 when names and types were resolved, 2
+    /// when the plan was optimized too. What the cache of Parquet footers has answered is counted
+    /// for the whole server only.
     pub cache_hits: Option<u64>,
-    /// The workers that took part.
+    /// The workers that took part; none as long as a server runs statements alone.
     pub workers: Option<Vec<String>>,
     /// The error, or why it was cancelled.
     pub error: Option<String>,

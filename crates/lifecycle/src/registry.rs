@@ -235,6 +235,7 @@ impl Shared {
         let kept = catch_unwind(AssertUnwindSafe(|| {
             query.frozen();
             self.archive.archive(query);
+            query.set_archived();
         }));
         if kept.is_err() {
             tracing::error!(

@@ -34,6 +34,8 @@ impl Query {
             execution_us: facts
                 .started_us
                 .map(|at| micros(self.duration()).saturating_sub(at)),
+            fetch_us: facts.started_us.map(|_| micros(facts.fetch_wait)),
+            unregister_us: self.archived_after().map(micros),
             rows_returned: Some(facts.rows_returned),
             rows_read: total(|t| t.rows_read),
             bytes_read: total(|t| t.bytes_read),
@@ -41,12 +43,14 @@ impl Query {
             row_groups_pruned: total(Totals::row_groups_pruned),
             estimated_cost: facts.estimated_cost,
             cpu_us: total(|t| t.compute_time_ns / 1000),
-            memory_estimate_bytes: facts.memory_granted_bytes,
+            memory_estimate_bytes: facts.memory_estimate_bytes,
             memory_peak_bytes: total(|t| t.peak_memory_bytes),
             spilled_bytes: total(|t| t.spilled_bytes),
             tables: Some(facts.tables.clone()),
+            columns_used: facts.columns.as_ref().map(|columns| columns.to_vec()),
             overcommitted: Some(facts.overcommitted),
             stepped_aside: Some(facts.stepped_aside.into()),
+            cache_hits: facts.cache_hits.map(u64::from),
             error: self.error(),
             ..QueryRecord::new(self.id(), self.serial(), self.started_at())
         }

@@ -35,20 +35,26 @@ pub(crate) struct Aside {
 /// A plan from before a wait.
 pub(crate) struct EarlierPlan {
     plan: Plan,
+    /// How much of the work of planning was done before.
+    cache_hits: u32,
     /// The catalog that it was made with.
     snapshot: Arc<Snapshot>,
 }
 
 impl EarlierPlan {
-    pub(crate) fn new(plan: Plan, planning: &Planning) -> Self {
+    pub(crate) fn new(plan: Plan, cache_hits: u32, planning: &Planning) -> Self {
         let snapshot = Arc::clone(&planning.vantage.facts().snapshot);
-        Self { plan, snapshot }
+        Self {
+            plan,
+            cache_hits,
+            snapshot,
+        }
     }
 
-    /// The plan, if nothing in the catalog has changed since it was made.
-    pub(crate) fn still_right(self, planning: &Planning) -> Option<Plan> {
+    /// The plan as [`Planning::plan`] gave it, if nothing in the catalog has changed since.
+    pub(crate) fn still_right(self, planning: &Planning) -> Option<(Plan, u32)> {
         let now = &planning.vantage.facts().snapshot;
-        Arc::ptr_eq(&self.snapshot, now).then_some(self.plan)
+        Arc::ptr_eq(&self.snapshot, now).then_some((self.plan, self.cache_hits))
     }
 }
 

@@ -14,6 +14,7 @@
 //! - no result is ever held whole: rows are pulled batch by batch.
 
 mod admit;
+mod books;
 mod bound;
 mod commands;
 mod copy;
@@ -23,7 +24,6 @@ mod limits;
 mod login;
 mod measured;
 mod memory;
-mod meters;
 mod operator;
 mod password;
 mod planning;
@@ -50,13 +50,12 @@ pub use forebay_engine::{Notice, Notices, PG_TYPE, texts_of, value_of_text};
 pub use forebay_lifecycle::Health as HistoryHealth;
 pub use forebay_lifecycle::profile::{Profile, ScanProgress};
 pub use forebay_lifecycle::{
-    ArchiveHealth, AuditFound, AuditRecord, AuditSearch, Counters, Listing, LogHealth, Query,
-    QueryId, QueryState, Registry, TimelineEvent, Trouble, UnknownQuery,
+    ArchiveHealth, AuditFound, AuditRecord, AuditSearch, Counters, DurationCounts, Listing, LogHealth,
+    Query, QueryId, QueryState, Registry, TimelineEvent, Trouble, UnknownQuery,
 };
 pub use forebay_sql::{Parsed, Statement};
 pub use interrupt::Interrupt;
 pub use login::{LoginRequest, PasswordCheck};
-pub use meters::DurationCounts;
 pub use operator::{
     HeldLock, Holder, OperatorCheck, QueueOverview, Unregistration, Wait, WaitTarget,
 };
@@ -73,9 +72,10 @@ use std::sync::{Arc, OnceLock};
 use datafusion::prelude::SessionConfig;
 use forebay_admission::Admission;
 use forebay_catalog::{Catalog, NewRelation, RelationDefinition};
-use forebay_engine::{CpuAccount, Engine, EngineConfig, discover};
+use forebay_engine::{CpuAccount, Engine, EngineConfig, QueryBooks, discover};
 use forebay_lifecycle::{ArchiveFiles, ArchiveOptions, PoolSettings, QueryLogLimits, Redactor};
 
+use books::Books;
 use sessions::Sessions;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -140,14 +140,19 @@ impl Server {
         let catalog = Arc::new(Catalog::open(data_dir, &config.bootstrap_role).await?);
         let admission = Admission::new();
         let sessions = Arc::new(Sessions::new(admission.clone()));
-        let engine = Engine::new(&config.engine, Arc::clone(&sessions) as _)?;
         let audit_failed = AuditFailed::default();
         let archive = Arc::new(open_archive(data_dir, &config, audit_failed.clone())?);
+        let history = archive.history().cloned();
         let registry = Registry::new(
             config.query_log,
             config.unregistration_pool,
             Box::new(Arc::clone(&archive)),
         );
+        let books: Arc<dyn QueryBooks> = Arc::new(Books {
+            registry: registry.clone(),
+            history,
+        });
+        let engine = Engine::new(&config.engine, Arc::clone(&sessions) as _, &books)?;
         let tally = Arc::clone(&sessions.tally);
         queues::keep_in_step(&catalog, admission.clone(), tally).await;
         let follower = engine.clone();

@@ -13,12 +13,10 @@ use forebay_engine::{
     Backend, BackendControl, LockRow, LockTarget, QueueStatus, QueueTotals, SettingRow, WaiterRow,
 };
 use forebay_lifecycle::{
-    ArchiveHealth, AuditFound, AuditSearch, HistogramSnapshot, Listing, Query, QueryId,
-    UnknownQuery,
+    ArchiveHealth, AuditFound, AuditSearch, DurationCounts, Listing, Query, QueryId, UnknownQuery,
 };
 
 use crate::login::PasswordCheck;
-use crate::meters::DurationCounts;
 use crate::queues::shown::{self, Pids};
 use crate::settings::{self, Settings};
 use crate::{ScramSecret, Server};
@@ -217,8 +215,8 @@ impl Server {
             queued: status.queued,
             archived: status.archived,
             pushed_back: status.pushed_back,
-            time_in_queue: counts(&status.time_in_queue),
-            time_to_archive: counts(&status.time_to_archive),
+            time_in_queue: status.time_in_queue,
+            time_to_archive: status.time_to_archive,
         }
     }
 
@@ -332,15 +330,6 @@ impl Server {
             .unwrap_or_else(ScramSecret::of_nobody)
             .is_of(password);
         may && known && matches
-    }
-}
-
-fn counts(histogram: &HistogramSnapshot) -> DurationCounts {
-    let bounds = HistogramSnapshot::bounds().map(|bound| bound.as_secs_f64());
-    let bounds = bounds.chain([f64::INFINITY]);
-    DurationCounts {
-        buckets: bounds.zip(histogram.buckets().iter().copied()).collect(),
-        sum: histogram.sum(),
     }
 }
 

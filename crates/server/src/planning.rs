@@ -129,7 +129,10 @@ pub(crate) struct Planning {
 
 impl Planning {
     /// Plans. What an earlier `PREPARE` resolved is used again if the catalog is still the same.
-    pub(crate) async fn plan(&self) -> Result<Plan> {
+    ///
+    /// Beside the plan comes how much of the work was done before: resolving names and types, and
+    /// optimizing.
+    pub(crate) async fn plan(&self) -> Result<(Plan, u32)> {
         self.plan_from(&self.vantage).await
     }
 
@@ -145,26 +148,28 @@ impl Planning {
         let plan = match grant.limit_bytes {
             Some(limit) if !plan.suits(limit) => {
                 let vantage = self.vantage.within(limit, plan.row_width());
-                self.plan_from(&vantage).await?
+                self.plan_from(&vantage).await?.0
             }
             _ => plan,
         };
         Ok(self.engine.with_memory(plan, &grant))
     }
 
-    async fn plan_from(&self, vantage: &Vantage) -> Result<Plan> {
+    async fn plan_from(&self, vantage: &Vantage) -> Result<(Plan, u32)> {
         let Some(prepared) = &self.prepared else {
             let logical = self.analyze(&[]).await?;
-            return self.physical(vantage, &logical).await;
+            return Ok((self.physical(vantage, &logical).await?, 0));
         };
         if let Some(logical) = prepared.usable(vantage) {
-            return self.physical(vantage, &logical).await;
+            let plan = self.physical(vantage, &logical).await?;
+            let hits = 1 + u32::from(plan.was_optimized());
+            return Ok((plan, hits));
         }
         let logical = self.analyze(prepared.declared()).await?;
         let plan = self.physical(vantage, &logical).await?;
         prepared.renew(logical);
         prepared.check_schema(plan.schema())?;
-        Ok(plan)
+        Ok((plan, 0))
     }
 
     async fn analyze(&self, declared: &[Option<DataType>]) -> Result<LogicalStatement> {

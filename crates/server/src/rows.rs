@@ -41,6 +41,8 @@ pub struct Rows {
     returned: u64,
     /// Since when they wait for their client; `None` while they are read.
     suspended: Option<Instant>,
+    /// When the last of them were handed out.
+    handed_out: Option<std::time::Instant>,
     failed: bool,
 }
 
@@ -64,6 +66,7 @@ impl Rows {
             counts_rows: matches!(verb, "SELECT" | "FETCH"),
             returned: 0,
             suspended: None,
+            handed_out: None,
             failed: false,
         }
     }
@@ -144,6 +147,9 @@ impl Rows {
         &mut self,
         limit: Option<usize>,
     ) -> Result<Option<RecordBatch>> {
+        if let (Some(since), Some(running)) = (self.handed_out.take(), &self.running) {
+            running.waited_for_client(since.elapsed());
+        }
         if let Some(rest) = self.take_rest(limit) {
             return Ok(Some(rest));
         }
@@ -181,6 +187,7 @@ impl Rows {
         self.returned += rows as u64;
         if let Some(running) = &self.running {
             running.count_rows(rows as u64);
+            self.handed_out = Some(std::time::Instant::now());
         }
         batch.slice(0, rows)
     }

@@ -174,10 +174,14 @@ impl Running {
             facts.planning += launched.planning_time;
             facts.estimated_cost = Some(launched.cost);
             facts.memory_granted_bytes = launched.memory_granted();
+            facts.memory_estimate_bytes = Some(launched.metrics.estimated_memory_bytes());
+            facts.columns = Some(Arc::clone(&launched.columns));
+            facts.cache_hits = Some(launched.cache_hits);
         });
         let (plan, redactor) = (launched.metrics.clone(), Arc::clone(&self.redactor));
         query.attach_plan(Arc::new(MeasuredPlan { plan, redactor }));
-        query.set_running();
+        query.event_at(launched.planned, "Planning finished");
+        query.set_running_since(launched.began);
     }
 
     /// The statement has waited for admission.
@@ -204,6 +208,11 @@ impl Running {
     /// The client gets `rows` more.
     pub(crate) fn count_rows(&self, rows: u64) {
         self.learn(|facts| facts.rows_returned += rows);
+    }
+
+    /// More rows are asked for than those that were given `time` ago.
+    pub(crate) fn waited_for_client(&self, time: Duration) {
+        self.learn(|facts| facts.fetch_wait += time);
     }
 
     /// The plan has given rows.

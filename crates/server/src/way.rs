@@ -165,9 +165,9 @@ impl Session {
         runtime: &QueryRuntime,
     ) -> Result<(Demand, EarlierPlan)> {
         let work = Box::pin(async move {
-            let plan = planning.plan().await?;
+            let (plan, cache_hits) = planning.plan().await?;
             let demand = planning.memory.demand(planning.memory.cost_of(&plan));
-            let estimate = (demand, EarlierPlan::new(plan, &planning));
+            let estimate = (demand, EarlierPlan::new(plan, cache_hits, &planning));
             Ok::<Next<(), _>, Error>(Next::Stop(estimate))
         });
         match self.server.inner.engine.launch(runtime, work).await? {
@@ -204,11 +204,11 @@ impl Session {
         // On the heap once; by value it would lie in each of the futures that hand it on.
         let work = Box::pin(async move {
             let start = Instant::now();
-            let plan = match earlier.and_then(|plan| plan.still_right(&planning)) {
-                Some(plan) => plan,
+            let (plan, cache_hits) = match earlier.and_then(|plan| plan.still_right(&planning)) {
+                Some(earlier) => earlier,
                 None => planning.plan().await?, // 5. plan and estimate
             };
-            let planning_time = start.elapsed();
+            let planned = Instant::now();
             allowed.check(&plan)?;
             let cost = planning.memory.cost_of(&plan);
             let demand = planning.memory.demand(cost);
@@ -219,8 +219,12 @@ impl Session {
                     let launched = Launched {
                         holds,
                         returns_count: plan.returns_count(),
-                        planning_time,
+                        planning_time: planned - start,
+                        planned,
+                        began: Instant::now(),
                         cost: plan.cost(),
+                        columns: Arc::clone(plan.columns()),
+                        cache_hits,
                         metrics: plan.metrics(),
                     };
                     Next::Run(launched, plan) // 7. run
@@ -229,7 +233,7 @@ impl Session {
                     queue: queue.expect("only what is governed is charged"),
                     slot,
                     demand,
-                    plan: EarlierPlan::new(plan, &planning),
+                    plan: EarlierPlan::new(plan, cache_hits, &planning),
                 }),
             })
         });
@@ -413,7 +417,15 @@ pub(crate) struct Launched {
     holds: Holds,
     returns_count: bool,
     pub(crate) planning_time: Duration,
+    /// When its plan was there.
+    pub(crate) planned: Instant,
+    /// When it was charged and began to run.
+    pub(crate) began: Instant,
     pub(crate) cost: f64,
+    /// The columns that its scans read.
+    pub(crate) columns: Arc<[String]>,
+    /// How much of the work of planning was done before.
+    pub(crate) cache_hits: u32,
     pub(crate) metrics: PlanMetrics,
 }
 

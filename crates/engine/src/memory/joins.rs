@@ -30,7 +30,7 @@ const TABLES_PART: usize = 2;
 
 /// What a row of a hash table takes beside its values: its hash and its place, twice, because a
 /// table is half empty.
-const TABLE_ENTRY_BYTES: f64 = 24.0;
+pub(super) const TABLE_ENTRY_BYTES: f64 = 24.0;
 
 /// Makes merge joins of the hash joins that are expected not to fit into the memory for which
 /// the plan is made. It must run when join sides have been chosen and inputs are not yet sorted.

@@ -4,7 +4,7 @@
 //! What depends on the catalog, on sessions and settings is made of the statement's own snapshot
 //! at every scan: `classes.rs` (relations and their columns), `roles.rs`, `databases.rs`,
 //! `sessions.rs`, `queues.rs`, `locks.rs`, `memory.rs`, `time_zones.rs`,
-//! `information_schema.rs`. What is the same everywhere (types,
+//! `information_schema.rs`. The queries themselves are tables with files: `queries/`. What is the same everywhere (types,
 //! functions, operators) comes from `datafusion-pg-catalog` (`library.rs`). What Forebay has not
 //! is there without rows (`unused.rs`).
 
@@ -16,6 +16,7 @@ mod information_schema;
 mod library;
 mod locks;
 mod memory;
+mod queries;
 mod queues;
 mod relation;
 mod roles;
@@ -52,6 +53,8 @@ pub(crate) use directory::table_oid;
 use directory::{Directory, Relations};
 pub(crate) use functions::names::{output_of, printed};
 pub use locks::{LockRow, LockTarget, WaiterRow};
+pub(crate) use queries::OneReading;
+pub use queries::{QueryBooks, QueryReading};
 pub use queues::{QueueStatus, QueueTotals};
 pub(crate) use unused::is_unused;
 
@@ -243,6 +246,7 @@ impl System {
     pub(crate) fn new(
         link: EngineLink,
         backends: Arc<dyn BackendControl>,
+        books: &Arc<dyn QueryBooks>,
         memory: ServerMemory,
     ) -> Self {
         let directory = Arc::new(Directory::new(link));
@@ -264,6 +268,7 @@ impl System {
         let mut forebay = Relations::new(FOREBAY);
         locks::own(&mut forebay, &backends);
         memory::own(&mut forebay, memory);
+        queries::own(&mut forebay, books);
         let schemas = [pg_catalog, information_schema, gp_toolkit, forebay];
         let schemas: Vec<_> = schemas.map(|s| Arc::new(s.numbered())).into();
         directory.fill(&schemas);

@@ -4,19 +4,16 @@ use super::Shared;
 use super::files::{self, HistoryFile, Name};
 use super::journal::segment_path;
 use super::options::{HistoryOptions, Retention};
-use super::state::{Batch, State};
+use super::registered::NOTE_AFTER;
+use super::state::Batch;
 use chrono::{Days, NaiveDate, Utc};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How often files are looked after while no query ends.
 const TIDY_INTERVAL: Duration = Duration::from_secs(60);
-
-/// How old may be what the journal says of registered queries.
-const NOTE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is to be done.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,36 +39,41 @@ impl Shared {
     /// The thread of the history.
     pub(super) fn run(&self) {
         let mut next_tidy = Instant::now();
+        let mut note_due = None;
         loop {
-            let mut state = self.state.lock();
-            while !state.closing {
-                let due = state
-                    .flush_due()
-                    .map_or(next_tidy, |due| due.min(next_tidy));
-                let now = Instant::now();
-                if due <= now {
-                    break;
-                }
-                self.wake
-                    .wait_until(&mut state, due.min(now + NOTE_INTERVAL));
-                self.note(&mut state);
+            if self.registered.is_told() {
+                note_due.get_or_insert_with(|| Instant::now() + NOTE_AFTER);
             }
-            if state.closing {
+            let (is_closing, flush_due) = {
+                let state = self.state.lock();
+                (state.closing, state.flush_due())
+            };
+            if is_closing {
                 return;
             }
-            drop(state);
-            if let Err(error) = self.work(Work::Flush) {
-                tracing::warn!("the query history: {error}");
+            let now = Instant::now();
+            let work_due = flush_due.map_or(next_tidy, |due| due.min(next_tidy));
+            if note_due.is_some_and(|due| due <= now) {
+                self.write_registered();
+                note_due = None;
+            } else if work_due <= now {
+                if let Err(error) = self.work(Work::Flush) {
+                    tracing::warn!("the query history: {error}");
+                }
+                next_tidy = Instant::now() + TIDY_INTERVAL;
+            } else {
+                // Whoever wakes it before it sleeps has it not sleep at all.
+                let due = note_due.map_or(work_due, |due| due.min(work_due));
+                std::thread::park_timeout(due - now);
             }
-            next_tidy = Instant::now() + TIDY_INTERVAL;
         }
     }
 
-    /// Makes sure that the journal knows how many queries were registered: a crash while some run for
-    /// long shall be told as their loss.
-    pub(super) fn note(&self, state: &mut State) {
-        let registered = self.registered.load(Ordering::Relaxed);
-        state.note_registered(&self.disk, &self.folder, registered);
+    /// Tells the journal which queries were registered.
+    pub(super) fn write_registered(&self) {
+        let serial = self.registered.take();
+        let mut state = self.state.lock();
+        state.note_registered(&self.disk, &self.folder, serial);
     }
 
     /// Does the work. Of several errors the first one is returned; all are counted.
@@ -218,7 +220,7 @@ impl Shared {
     /// After a clean end there is no journal; only when queries are missing, one that tells how many.
     fn end_journal(&self, _: &mut Worker) -> io::Result<()> {
         let mut state = self.state.lock();
-        let registered = self.registered.load(Ordering::Relaxed);
+        let registered = self.registered.largest();
         state.run.registered = state.run.registered.max(registered);
         let Some(number) = state.end_segment() else {
             return Ok(());

@@ -20,6 +20,7 @@ mod files;
 mod journal;
 mod maintenance;
 mod options;
+mod registered;
 mod serials;
 mod state;
 #[cfg(test)]
@@ -28,16 +29,16 @@ mod tests;
 pub use files::HistoryFile;
 pub use options::{Health, HistoryOptions, Opened, Retention, Trouble};
 
-use crate::QueryRecord;
 use crate::disk::Disk;
+use crate::{Query, QueryRecord};
 use maintenance::Worker;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
+use registered::Registered;
 use state::{Row, State};
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 /// The durable history. Threads share it. A folder must have one at a time: the server's lock on its
@@ -56,9 +57,16 @@ pub struct Snapshot {
     pub files: Vec<Arc<HistoryFile>>,
     /// The rows that are in no file yet, oldest first.
     pub pending: Vec<Arc<QueryRecord>>,
+    /// How many rows had come.
+    appended: u64,
 }
 
 impl Snapshot {
+    /// Whether the row of `query` is among them, or would be if the retention allowed.
+    pub fn has(&self, query: &Query) -> bool {
+        query.row_number().is_some_and(|row| row <= self.appended)
+    }
+
     /// Where the files are, oldest first.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.files
@@ -75,12 +83,10 @@ struct Shared {
     disk: Disk,
     /// Held for a line of the journal, never while a Parquet file is written.
     state: Mutex<State>,
-    /// Wakes the thread.
-    wake: Condvar,
+    /// What the thread has to tell the journal, and how it is woken.
+    registered: Registered,
     /// Flushing, merging and removing take turns. Taken before `state`.
     worker: Mutex<Worker>,
-    /// The largest serial number that was given out. No lock: it is told on clients' paths.
-    registered: AtomicU64,
 }
 
 impl History {
@@ -97,6 +103,8 @@ impl History {
         let thread = std::thread::Builder::new()
             .name("forebay-history".to_owned())
             .spawn(move || shared.run())?;
+        let worker = thread.thread().clone();
+        history.shared.registered.watched_by(worker);
         *history.thread.lock() = Some(thread);
         Ok(history)
     }
@@ -144,9 +152,8 @@ impl History {
             options,
             disk: disk.clone(),
             state: Mutex::new(state),
-            wake: Condvar::new(),
+            registered: Registered::default(),
             worker: Mutex::new(worker),
-            registered: AtomicU64::new(0),
         };
         shared.begin_run();
         Ok(History {
@@ -162,16 +169,26 @@ impl History {
     }
 
     /// Says that queries up to this serial number have been registered. So the next start can tell of
-    /// queries that were never archived, but for those of the last second before a crash.
+    /// queries that were never archived, also of the last ones.
+    ///
+    /// It takes two atomic operations. The history's thread tells the journal, a few milliseconds
+    /// later.
     pub fn note_registered(&self, serial: u64) {
-        self.shared.registered.fetch_max(serial, Ordering::Relaxed);
+        self.shared.registered.note(serial);
     }
 
     /// Adds a row. It costs a line of the journal, never a Parquet file.
     ///
     /// It cannot fail: without a disk the row waits in memory, and [`History::health`] tells.
     pub fn append(&self, record: Arc<QueryRecord>) {
-        self.shared.append(record);
+        self.shared.append(record, |_| {});
+    }
+
+    /// Adds the row of `query`. From here on [`Snapshot::has`] tells of it.
+    pub(crate) fn append_of(&self, query: &Query, record: Arc<QueryRecord>) {
+        // Under the lock that snapshots take: whoever has the row in his snapshot sees the number.
+        self.shared
+            .append(record, |number| query.set_row_number(number));
     }
 
     /// Writes what waits into a Parquet file, now and on this thread.
@@ -189,6 +206,7 @@ impl History {
         Snapshot {
             files: state.files.clone(),
             pending: state.pending().map(|row| Arc::clone(&row.record)).collect(),
+            appended: state.appended(),
         }
     }
 
@@ -216,12 +234,13 @@ impl History {
     pub fn close(&self) -> io::Result<()> {
         let thread = self.thread.lock().take();
         self.shared.state.lock().closing = true;
-        self.shared.wake.notify_all();
+        self.shared.registered.wake();
         if let Some(thread) = thread
             && thread.join().is_err()
         {
             tracing::error!("the thread of the query history panicked");
         }
+        self.shared.write_registered();
         self.shared.work(maintenance::Work::Close)
     }
 }
@@ -237,9 +256,8 @@ impl Drop for History {
 }
 
 impl Shared {
-    fn append(&self, record: Arc<QueryRecord>) {
-        let known = self.registered.fetch_max(record.serial, Ordering::Relaxed);
-        let registered = known.max(record.serial);
+    fn append(&self, record: Arc<QueryRecord>, appended: impl FnOnce(u64)) {
+        let registered = record.serial.max(self.registered.largest());
         // Outside the lock: this is most of the work.
         let line = journal::to_line(&record, registered);
         let mut state = self.state.lock();
@@ -256,9 +274,10 @@ impl Shared {
             is_uncounted: journaled.is_err(),
             record,
         });
+        appended(state.appended());
         drop(state);
         if must_wake {
-            self.wake.notify_one();
+            self.registered.wake();
         }
     }
 

@@ -16,6 +16,12 @@ pub(super) struct Serials {
     forgotten: u64,
 }
 
+impl Extend<u64> for Serials {
+    fn extend<T: IntoIterator<Item = u64>>(&mut self, serials: T) {
+        serials.into_iter().for_each(|serial| self.insert(serial));
+    }
+}
+
 impl Serials {
     pub(super) fn insert(&mut self, serial: u64) {
         if serial == 0 {

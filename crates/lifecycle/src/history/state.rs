@@ -146,6 +146,7 @@ impl State {
     }
 
     /// Adds a row, and drops old ones where too many wait. Returns whether the thread must know.
+    /// [`State::appended`] is the row's number from then on.
     pub(super) fn add(&mut self, row: Row) -> bool {
         if !row.is_uncounted {
             self.run.archived.insert(row.record.serial);
@@ -279,6 +280,11 @@ impl State {
             self.open.number += 1;
             self.open.number - 1
         })
+    }
+
+    /// How many rows have come since the start.
+    pub(super) fn appended(&self) -> u64 {
+        self.appended
     }
 
     /// The rows that are in no file, oldest first.

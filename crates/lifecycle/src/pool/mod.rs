@@ -16,7 +16,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use crate::Query;
-use crate::histogram::{Histogram, HistogramSnapshot};
+use crate::histogram::{DurationCounts, Histogram};
 use queue::{Job, Queue};
 
 /// How ended queries are archived.
@@ -48,9 +48,9 @@ pub struct PoolStatus {
     /// How often the queue was full when a query was closed.
     pub pushed_back: u64,
     /// How long queries waited for a thread.
-    pub time_in_queue: HistogramSnapshot,
+    pub time_in_queue: DurationCounts,
     /// How long archiving one took.
-    pub time_to_archive: HistogramSnapshot,
+    pub time_to_archive: DurationCounts,
 }
 
 /// What became of a query that was handed to the pool.
@@ -74,11 +74,20 @@ pub(crate) struct UnregistrationPool {
     meters: Arc<Meters>,
 }
 
-#[derive(Default)]
 struct Meters {
     pushed_back: AtomicU64,
     time_in_queue: Histogram,
     time_to_archive: Histogram,
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Self {
+            pushed_back: AtomicU64::default(),
+            time_in_queue: Histogram::of_background_work(),
+            time_to_archive: Histogram::of_background_work(),
+        }
+    }
 }
 
 impl UnregistrationPool {
@@ -133,12 +142,12 @@ impl UnregistrationPool {
     }
 
     pub(crate) fn status(&self) -> PoolStatus {
-        let time_to_archive = self.meters.time_to_archive.snapshot();
+        let time_to_archive = self.meters.time_to_archive.counts();
         PoolStatus {
             queued: self.queue.as_ref().map_or(0, |queue| queue.len()),
             archived: time_to_archive.count(),
             pushed_back: self.meters.pushed_back.load(Ordering::Relaxed),
-            time_in_queue: self.meters.time_in_queue.snapshot(),
+            time_in_queue: self.meters.time_in_queue.counts(),
             time_to_archive,
         }
     }

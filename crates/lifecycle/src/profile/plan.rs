@@ -34,6 +34,10 @@ pub struct Operator {
     pub detail: String,
     /// How many of it run side by side.
     pub instances: usize,
+    /// What all instances have computed, without their inputs, in nanoseconds.
+    pub time_total_ns: u64,
+    /// What the least busy instance has computed, in nanoseconds.
+    pub time_min_ns: u64,
     /// What one instance has computed on average, without its inputs, in nanoseconds.
     pub time_avg_ns: u64,
     /// What the busiest instance has computed, in nanoseconds.
@@ -44,6 +48,8 @@ pub struct Operator {
     pub estimated_rows: Option<u64>,
     /// The most memory that it had reserved, in bytes; `None` if it reserves none.
     pub peak_memory_bytes: Option<u64>,
+    /// Memory that it was expected to hold, in bytes; `None` if it holds none.
+    pub estimated_memory_bytes: Option<u64>,
     /// Bytes that it has written to disk because they did not fit into memory.
     pub spilled_bytes: u64,
     /// Bytes that it has read from files.

@@ -3,7 +3,7 @@
 use super::Operator;
 use super::text::{bytes, nanoseconds, units};
 
-const HEADER: [&str; 9] = [
+const HEADER: [&str; 10] = [
     "Operator",
     "#Inst",
     "Avg Time",
@@ -11,6 +11,7 @@ const HEADER: [&str; 9] = [
     "#Rows",
     "Est. #Rows",
     "Peak Mem",
+    "Est. Peak Mem",
     "Spilled",
     "Detail",
 ];
@@ -59,6 +60,7 @@ fn row(operator: &Operator) -> [String; HEADER.len()] {
         known(operator.rows, units),
         known(operator.estimated_rows, units),
         known(operator.peak_memory_bytes, bytes),
+        known(operator.estimated_memory_bytes, bytes),
         match operator.spilled_bytes {
             0 => String::new(),
             spilled => bytes(spilled),

@@ -6,8 +6,7 @@ use std::time::Instant;
 
 use dashmap::DashMap;
 use forebay_admission::QueueId;
-
-use crate::meters::Durations;
+use forebay_lifecycle::Histogram;
 
 /// Times of each queue, of those whom none governs, and of waits for locks.
 #[derive(Debug, Default)]
@@ -21,11 +20,11 @@ pub(crate) struct Tally {
 #[derive(Debug, Default)]
 pub(crate) struct Counted {
     /// The waits that are over.
-    pub(crate) waits: Durations,
+    pub(crate) waits: Histogram,
     /// Waits that reached `QUEUE_TIMEOUT`, or `lock_timeout`.
     timed_out: AtomicU64,
     /// The statements that have ended, from registering to their end.
-    pub(crate) statements: Durations,
+    pub(crate) statements: Histogram,
 }
 
 impl Counted {

@@ -172,11 +172,11 @@ fn queries_that_ran_when_it_crashed_are_counted_though_none_ended_after_them() {
     append(&history, [1]);
     history.note_registered(3);
     disk.faults.fail(1, u64::MAX);
-    history.shared.note(&mut history.shared.state.lock());
+    history.shared.write_registered();
     disk.faults.heal();
     history.note_registered(4);
     for _ in 0..2 {
-        history.shared.note(&mut history.shared.state.lock());
+        history.shared.write_registered();
     }
     drop(history);
     let (history, _) = open(folder.path(), options());
@@ -452,9 +452,10 @@ fn the_thread_writes_when_enough_waits() {
         ..options()
     };
     let history = History::open(folder.path(), few).unwrap();
-    append(&history, 1..=10);
-    while !history.pending().is_empty() {
+    append(&history, 1..=100);
+    // What the thread has written at its start may leave fewer than it waits for.
+    while history.pending().len() >= 10 {
         std::thread::yield_now();
     }
-    assert_eq!(seen(&history), (1..=10).collect::<Vec<_>>());
+    assert_eq!(seen(&history), (1..=100).collect::<Vec<_>>());
 }
