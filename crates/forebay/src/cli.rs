@@ -4,7 +4,8 @@
 //! [`crate::config`].
 
 use crate::config::Flags;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use forebay_lifecycle::QueryId;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -48,6 +49,10 @@ pub enum Command {
     #[command(subcommand)]
     Tpch(TpchCommand),
 
+    /// Print the profiles of queries that have ended, from a profile log
+    #[command(long_about = PROFILE_ABOUT, after_help = PROFILE_EXAMPLES)]
+    Profile(ShowProfile),
+
     /// Measure the server, alone or beside others
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -75,6 +80,56 @@ Print the effective configuration, and where each value came from.
 
 It takes the options of `forebay serve`, reads the same environment and file, and starts nothing. \
 What it prints is a TOML file that --config takes.";
+
+const PROFILE_ABOUT: &str = "\
+Print the profiles of queries that have ended, from a profile log.
+
+A server writes a line for each query into profiles/profile.log of its data directory, and rotates the \
+file. Files that were copied elsewhere are read alike, and so is a profile log of Impala. No server \
+needs to run.";
+
+const PROFILE_EXAMPLES: &str = "\
+Examples:
+  One query of the server that keeps its data in ./forebay-data:
+      forebay profile 1f0c5d0b3a2e4411:00000000deadbeef
+
+  Every query of a file from elsewhere, as JSON, one line each:
+      forebay profile /tmp/profile.log.1 --format json";
+
+/// What `forebay profile` was asked to do.
+#[derive(Debug, Args)]
+pub struct ShowProfile {
+    /// A profile log, whose rotated files are read too; or the id of a query, which is looked up in
+    /// the profile log of the data directory
+    #[arg(value_name = "FILE|ID")]
+    pub source: String,
+
+    /// Of a file, this query only
+    #[arg(long, value_name = "ID")]
+    pub query_id: Option<QueryId>,
+
+    /// How to print: text as people read it, or JSON, a line for each profile
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = ProfileFormat::Text)]
+    pub format: ProfileFormat,
+
+    /// The data directory of the server
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "FOREBAY_DATA_DIR",
+        default_value = "./forebay-data"
+    )]
+    pub data_dir: PathBuf,
+}
+
+/// How a profile is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProfileFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
 
 #[derive(Debug, Subcommand)]
 pub enum TpchCommand {

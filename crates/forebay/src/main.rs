@@ -4,6 +4,7 @@ mod bench;
 mod cli;
 mod config;
 mod observe;
+mod profile;
 mod serve;
 mod tpch;
 
@@ -33,6 +34,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Tpch(TpchCommand::Generate { scale, out, parts }) => {
             tpch::generate(scale, &out, parts, true)
         }
+        Command::Profile(options) => profile::run(&options),
         Command::Bench(command) => run_bench(&command),
     }
 }

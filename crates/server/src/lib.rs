@@ -50,8 +50,8 @@ pub use forebay_engine::{Notice, Notices, PG_TYPE, texts_of, value_of_text};
 pub use forebay_lifecycle::Health as HistoryHealth;
 pub use forebay_lifecycle::profile::{Profile, ScanProgress};
 pub use forebay_lifecycle::{
-    ArchiveHealth, AuditFound, AuditRecord, AuditSearch, Counters, DurationCounts, Listing, LogHealth,
-    Query, QueryId, QueryState, Registry, TimelineEvent, Trouble, UnknownQuery,
+    ArchiveHealth, AuditFound, AuditRecord, AuditSearch, Counters, DurationCounts, Listing,
+    LogHealth, Query, QueryId, QueryState, Registry, TimelineEvent, Trouble, UnknownQuery,
 };
 pub use forebay_sql::{Parsed, Statement};
 pub use interrupt::Interrupt;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{EventSequence, Operator, Profile, Totals, Unit, summary};
+use super::totals::COMPUTE_TIME;
+use super::{EventSequence, Operator, Profile, SummaryStats, Totals, Unit, summary};
 use crate::{Facts, Query};
 
 /// The profile of `query` as things stand now: what its plan's `operators` have measured, and what
@@ -65,7 +66,7 @@ fn summary_node(query: &Query, facts: &Facts, operators: &[Operator]) -> Profile
         node.add_info("Plan", plan_text(operators));
         node.add_info("ExecSummary", summary::table(operators));
     }
-    node.events = Some(EventSequence {
+    node.events.push(EventSequence {
         name: "Query Timeline".to_owned(),
         events: query
             .timeline()
@@ -107,13 +108,14 @@ fn title(operator: &Operator) -> String {
 }
 
 /// What is known of an operator beside its own counters: how many of it run side by side, what they
-/// have computed on average and what the busiest one has, the rows that were expected, and the most
-/// memory that it had reserved.
+/// have computed on average and what the busiest one has, the rows that were expected, the most
+/// memory that it had reserved, and what was expected of that.
 const INSTANCES: &str = "Instances";
 const AVERAGE_TIME: &str = "AverageTime";
 const LONGEST_TIME: &str = "LongestTime";
 const ESTIMATED_ROWS: &str = "EstimatedRows";
 const PEAK_MEMORY: &str = "PeakMemory";
+const ESTIMATED_PEAK_MEMORY: &str = "EstimatedPeakMemory";
 
 /// The operators as a tree, each with everything that it has counted.
 fn execution(operators: &[Operator]) -> Profile {
@@ -125,7 +127,7 @@ fn execution(operators: &[Operator]) -> Profile {
         let parent = open.last_mut().unwrap_or(root);
         parent.children.push(closed);
     };
-    for operator in operators {
+    for (place, operator) in operators.iter().enumerate() {
         while open.len() > operator.depth {
             close(&mut open, &mut root);
         }
@@ -136,11 +138,18 @@ fn execution(operators: &[Operator]) -> Profile {
         for (name, unit, value) in [
             (ESTIMATED_ROWS, Unit::Unit, operator.estimated_rows),
             (PEAK_MEMORY, Unit::Bytes, operator.peak_memory_bytes),
+            (
+                ESTIMATED_PEAK_MEMORY,
+                Unit::Bytes,
+                operator.estimated_memory_bytes,
+            ),
         ] {
             if let Some(value) = value {
                 node.add_counter(name, unit, value);
             }
         }
+        node.plan_node_id = i32::try_from(place).ok();
+        node.summary_stats.push(compute_time(operator));
         node.counters.extend(operator.counters.iter().cloned());
         open.push(node);
     }
@@ -148,4 +157,17 @@ fn execution(operators: &[Operator]) -> Profile {
         close(&mut open, &mut root);
     }
     root
+}
+
+/// What the instances of an operator have computed.
+fn compute_time(operator: &Operator) -> SummaryStats {
+    let whole = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    SummaryStats {
+        name: COMPUTE_TIME.to_owned(),
+        unit: Unit::TimeNs,
+        sum: whole(operator.time_total_ns),
+        count: whole(operator.instances as u64),
+        min: whole(operator.time_min_ns),
+        max: whole(operator.time_max_ns),
+    }
 }

@@ -7,11 +7,13 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use flate2::read::ZlibDecoder;
 
-use serde::{Deserialize, Serialize};
+use super::{Profile, thrift};
 
-use super::{Counter, EventSequence, Profile};
+/// The most bytes that a profile unpacks to. A line that claims more is no profile of ours.
+const MAX_PROFILE_BYTES: u64 = 1 << 30;
 
-/// A profile, compressed: its nodes as JSON in zlib's format. Clones share the bytes.
+/// A profile, compressed: its Thrift form in zlib's format, as in Impala's profile log. Clones share
+/// the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrozenProfile {
     compressed: Arc<[u8]>,
@@ -24,9 +26,8 @@ pub struct UnreadableProfile(String);
 
 impl FrozenProfile {
     pub(crate) fn of(profile: &Profile) -> Self {
-        let json = serde_json::to_vec(&nodes_of(profile)).expect("texts and numbers");
         Self {
-            compressed: super::compress::zlib(&json).into(),
+            compressed: super::compress::zlib(&thrift::encode(profile)).into(),
         }
     }
 
@@ -41,13 +42,12 @@ impl FrozenProfile {
     /// # Errors
     /// [`UnreadableProfile`] for other bytes.
     pub fn read(compressed: &[u8]) -> Result<Profile, UnreadableProfile> {
-        let mut json = String::new();
+        let mut bytes = Vec::new();
         ZlibDecoder::new(compressed)
-            .read_to_string(&mut json)
+            .take(MAX_PROFILE_BYTES)
+            .read_to_end(&mut bytes)
             .map_err(|error| UnreadableProfile(error.to_string()))?;
-        let nodes: Vec<Node<Profile>> =
-            serde_json::from_str(&json).map_err(|error| UnreadableProfile(error.to_string()))?;
-        tree_of(nodes).ok_or_else(|| UnreadableProfile("its nodes are no tree".to_owned()))
+        thrift::decode(bytes).map_err(UnreadableProfile)
     }
 
     /// The profile as a line of text: base64, as the profile log has it.
@@ -68,75 +68,6 @@ impl FrozenProfile {
     pub(crate) fn profile(&self) -> Profile {
         Self::read(&self.compressed).expect("it was compressed here")
     }
-}
-
-/// A node with its place: borrowed to write it, owned to read it. The tree is kept as a list,
-/// because readers of JSON refuse what is nested as deeply as plans may be.
-#[derive(Serialize, Deserialize)]
-struct Node<P> {
-    /// Nodes above it.
-    depth: usize,
-    /// The node; its children follow.
-    node: P,
-}
-
-/// A node without its children.
-#[derive(Serialize)]
-struct Childless<'a> {
-    name: &'a str,
-    info: &'a [(String, String)],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    events: Option<&'a EventSequence>,
-    counters: &'a [Counter],
-}
-
-/// The nodes of a tree, each before its children.
-fn nodes_of(profile: &Profile) -> Vec<Node<Childless<'_>>> {
-    let mut nodes = Vec::new();
-    let mut open = vec![(0, profile)];
-    while let Some((depth, profile)) = open.pop() {
-        open.extend(
-            profile
-                .children
-                .iter()
-                .rev()
-                .map(|child| (depth + 1, child)),
-        );
-        let node = Childless {
-            name: &profile.name,
-            info: &profile.info,
-            events: profile.events.as_ref(),
-            counters: &profile.counters,
-        };
-        nodes.push(Node { depth, node });
-    }
-    nodes
-}
-
-/// The tree of nodes that come each before their children; `None` if they are none.
-fn tree_of(nodes: Vec<Node<Profile>>) -> Option<Profile> {
-    // The last node that was read and those above it, the root first.
-    let mut open: Vec<Profile> = Vec::new();
-    for Node { depth, node } in nodes {
-        if depth > open.len() || (depth == 0 && !open.is_empty()) {
-            return None;
-        }
-        while open.len() > depth {
-            close(&mut open)?;
-        }
-        open.push(node);
-    }
-    while open.len() > 1 {
-        close(&mut open)?;
-    }
-    open.pop()
-}
-
-/// Gives the last open node to the one above it.
-fn close(open: &mut Vec<Profile>) -> Option<()> {
-    let child = open.pop()?;
-    open.last_mut()?.children.push(child);
-    Some(())
 }
 
 #[cfg(test)]
@@ -161,15 +92,6 @@ mod tests {
 
     #[test]
     fn other_bytes_are_refused() {
-        for nodes in [vec![], vec![1], vec![0, 2], vec![0, 0], vec![0, 1, 0]] {
-            let node = |depth| Node {
-                depth,
-                node: Profile::named("a"),
-            };
-            let text = format!("{nodes:?}");
-            let tree = tree_of(nodes.into_iter().map(node).collect());
-            assert!(tree.is_none(), "{text}");
-        }
         assert!(FrozenProfile::decode(b"no base64!").is_err());
         assert!(FrozenProfile::read(b"no zlib").is_err());
     }

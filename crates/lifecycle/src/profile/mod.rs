@@ -11,6 +11,7 @@ mod frozen;
 mod plan;
 mod summary;
 mod text;
+mod thrift;
 mod totals;
 
 use serde::{Deserialize, Serialize};
@@ -28,12 +29,18 @@ pub struct Profile {
     /// Texts by name, in the order in which they are shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub info: Vec<(String, String)>,
-    /// Events in the order in which they happened.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub events: Option<EventSequence>,
+    /// Sequences of events, each in the order in which they happened.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<EventSequence>,
     /// Numbers by name, in the order in which they are shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub counters: Vec<Counter>,
+    /// What several instances have counted, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub summary_stats: Vec<SummaryStats>,
+    /// The operator that it is about: its place in the plan, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_node_id: Option<i32>,
     /// What it consists of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<Profile>,
@@ -48,6 +55,23 @@ pub struct Counter {
     pub unit: Unit,
     /// How much.
     pub value: i64,
+}
+
+/// What several instances have counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SummaryStats {
+    /// What was counted.
+    pub name: String,
+    /// What the numbers mean.
+    pub unit: Unit,
+    /// Over all instances.
+    pub sum: i64,
+    /// Instances.
+    pub count: i64,
+    /// The least of one instance.
+    pub min: i64,
+    /// The most of one instance.
+    pub max: i64,
 }
 
 /// What a counter counts.
@@ -116,6 +140,12 @@ impl Profile {
     #[must_use]
     pub fn to_text(&self) -> String {
         text::render(self)
+    }
+
+    /// The profile in Thrift's compact protocol, as Impala's `TRuntimeProfileTree`.
+    #[must_use]
+    pub fn to_thrift(&self) -> Vec<u8> {
+        thrift::encode(self)
     }
 
     /// The profile for programs: one JSON object.

@@ -24,20 +24,37 @@ fn add(text: &mut String, node: &Profile, depth: usize) {
             let _ = writeln!(text, "{inner}{name}: {value}");
         }
     }
-    if let Some(events) = &node.events {
+    for events in &node.events {
         add_events(text, events, &inner);
     }
     for counter in &node.counters {
-        let value = u64::try_from(counter.value).unwrap_or(0);
-        let shown = match counter.unit {
-            Unit::Unit => units(value),
-            Unit::Bytes => bytes(value),
-            Unit::TimeNs => nanoseconds(value),
-        };
+        let shown = shown(counter.unit, counter.value);
         let _ = writeln!(text, "{inner} - {}: {shown}", counter.name);
+    }
+    for of_all in &node.summary_stats {
+        let of = |value| shown(of_all.unit, value);
+        let average = of(of_all.sum.checked_div(of_all.count).unwrap_or(0));
+        let _ = writeln!(
+            text,
+            "{inner} - {}: (Avg: {average} ; Min: {} ; Max: {} ; Number of samples: {})",
+            of_all.name,
+            of(of_all.min),
+            of(of_all.max),
+            of_all.count
+        );
     }
     for child in &node.children {
         add(text, child, depth + 1);
+    }
+}
+
+/// A value as people read it.
+fn shown(unit: Unit, value: i64) -> String {
+    let value = u64::try_from(value).unwrap_or(0);
+    match unit {
+        Unit::Unit => units(value),
+        Unit::Bytes => bytes(value),
+        Unit::TimeNs => nanoseconds(value),
     }
 }
 
@@ -108,7 +125,7 @@ fn scaled(count: u64, step: u64, units: &[&'static str]) -> Option<(f64, &'stati
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::Counter;
+    use crate::profile::{Counter, SummaryStats};
 
     #[test]
     fn numbers_are_short() {
@@ -140,9 +157,17 @@ mod tests {
         let mut root = Profile::named("Query (id=1)");
         root.add_info("Sql Statement", "SELECT 1");
         root.add_info("Plan", "A\n  B");
-        root.events = Some(EventSequence {
+        root.events.push(EventSequence {
             name: "Query Timeline".into(),
             events: vec![("Registered".into(), 0), ("Finished".into(), 2_000_000)],
+        });
+        root.summary_stats.push(SummaryStats {
+            name: "ComputeTime".into(),
+            unit: Unit::TimeNs,
+            sum: 4_000,
+            count: 2,
+            min: 1_000,
+            max: 3_000,
         });
         root.children.push(child);
         let expected = "\
@@ -154,6 +179,7 @@ Query (id=1):
   Query Timeline: 2.000ms
      - Registered: 0ns (0ns)
      - Finished: 2.000ms (2.000ms)
+   - ComputeTime: (Avg: 2.000us ; Min: 1.000us ; Max: 3.000us ; Number of samples: 2)
   Totals:
      - RowsReturned: 25
      - BytesRead: 2.00 KB

@@ -8,6 +8,9 @@ const FILES_PRUNED: &str = "files_ranges_pruned_statistics_pruned";
 const ROW_GROUPS_PRUNED_BY_STATISTICS: &str = "row_groups_pruned_statistics_pruned";
 const ROW_GROUPS_PRUNED_BY_BLOOM_FILTERS: &str = "row_groups_pruned_bloom_filter_pruned";
 
+/// The name of what operators have computed.
+pub(super) const COMPUTE_TIME: &str = "ComputeTime";
+
 /// What a plan has measured, added up. A query keeps it beside its compressed profile, so that nobody
 /// has to read that one for a row of the query log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +37,7 @@ impl Totals {
         };
         (!operators.is_empty()).then(|| Self {
             rows_read: rows_read(operators),
-            compute_time_ns: sum(|o| o.time_avg_ns.saturating_mul(o.instances as u64)),
+            compute_time_ns: sum(|o| o.time_total_ns),
             peak_memory_bytes: sum(|o| o.peak_memory_bytes.unwrap_or(0)),
             bytes_read: sum(|o| o.scanned_bytes),
             spilled_bytes: sum(|o| o.spilled_bytes),
@@ -55,7 +58,7 @@ impl Totals {
         for (name, unit, value) in [
             ("RowsReturned", Unit::Unit, rows_returned),
             ("RowsRead", Unit::Unit, self.rows_read),
-            ("ComputeTime", Unit::TimeNs, self.compute_time_ns),
+            (COMPUTE_TIME, Unit::TimeNs, self.compute_time_ns),
             ("PeakMemory", Unit::Bytes, self.peak_memory_bytes),
             ("BytesRead", Unit::Bytes, self.bytes_read),
             ("SpilledBytes", Unit::Bytes, self.spilled_bytes),

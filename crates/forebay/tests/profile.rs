@@ -1,0 +1,181 @@
+//! `forebay profile`: profiles out of a log, as an operator reads them.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use common::{Server, rows};
+use tempfile::TempDir;
+
+const STATEMENTS: [&str; 3] = [
+    "SELECT count(*) FROM nation WHERE n_regionkey = 1",
+    "SELECT 1 / 0",
+    "SELECT 'the last one'",
+];
+
+/// Runs the program; gives what it prints, or what it complains about.
+fn profile(arguments: &[&str]) -> Result<String, String> {
+    let ran = Command::new(env!("CARGO_BIN_EXE_forebay"))
+        .arg("profile")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    match ran.status.success() {
+        true => Ok(text(ran.stdout)),
+        false => Err(text(ran.stderr)),
+    }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+/// A data directory in which these statements have run, with the ids of their queries.
+async fn data_directory(folder: &TempDir) -> (PathBuf, Vec<String>) {
+    let tpch = common::tpch();
+    let server = Server::start_in(folder.path(), &[path(&tpch)]).unwrap_or_else(|e| panic!("{e}"));
+    let client = server.client().await;
+    for sql in STATEMENTS {
+        let _ = client.simple_query(sql).await;
+    }
+    drop(client);
+    server.stop();
+    let data = folder.path().join("data");
+    let log = fs::read_to_string(data.join("profiles/profile.log")).expect("a profile log");
+    let ids = log
+        .lines()
+        .map(|line| line.split(' ').nth(1).expect("an id").to_owned());
+    let ids = ids.collect();
+    (data, ids)
+}
+
+#[tokio::test]
+async fn profiles_are_printed_by_file_and_by_id() {
+    let folder = TempDir::new().expect("a folder");
+    let (data, ids) = data_directory(&folder).await;
+    let log = data.join("profiles/profile.log");
+
+    let all = profile(&[path(&log)]).expect("profiles");
+    let places: Vec<_> = STATEMENTS
+        .iter()
+        .map(|sql| all.find(&format!("Sql Statement: {sql}\n")).expect(sql))
+        .collect();
+    assert!(places.is_sorted(), "oldest first");
+    for part in [
+        "Query Timeline:",
+        "- Planning finished: ",
+        "ExecSummary:",
+        "ComputeTime: (Avg: ",
+        "Est. Peak Mem",
+        "Query Status: division by zero",
+    ] {
+        assert!(all.contains(part), "no {part} in {all}");
+    }
+
+    let json = profile(&[path(&log), "--format", "json"]).expect("profiles");
+    assert_eq!(json.lines().count(), STATEMENTS.len());
+    for (line, id) in json.lines().zip(&ids) {
+        let read: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!(read["name"], format!("Query (id={id})"));
+    }
+
+    let one = profile(&[&ids[1], "--data-dir", path(&data)]).expect("a profile");
+    assert!(one.starts_with(&format!("Query (id={}):", ids[1])), "{one}");
+    assert_eq!(profile(&[path(&log), "--query-id", &ids[1]]), Ok(one));
+
+    // The log as it is after a rotation, and its older file elsewhere under another name.
+    let text = fs::read_to_string(&log).expect("a profile log");
+    let (older, newer) = text.split_at(text.find('\n').expect("a line") + 1);
+    fs::write(data.join("profiles/profile.log.00000001"), older).expect("a file");
+    fs::write(&log, newer).expect("a file");
+    assert_eq!(profile(&[path(&log)]).as_deref(), Ok(all.as_str()));
+    assert!(profile(&[&ids[0], "--data-dir", path(&data)]).is_ok());
+    let copy = folder.path().join("from a customer");
+    fs::copy(data.join("profiles/profile.log.00000001"), &copy).expect("a copy");
+    let copied = profile(&[path(&copy)]).expect("a profile");
+    assert!(all.starts_with(&copied), "{copied}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_printed_is_told() {
+    let folder = TempDir::new().expect("a folder");
+    let (data, ids) = data_directory(&folder).await;
+    let log = data.join("profiles/profile.log");
+    let unknown = "0123456789abcdef:0123456789abcdef";
+    let garbage = folder.path().join("garbage");
+    fs::write(
+        &garbage,
+        "no profile\n5 0000000000000007:0000000000000001 YQ==\n",
+    )
+    .expect("a file");
+    for (arguments, expected) in [
+        (vec!["nosuch.log"], "there is no profile log nosuch.log"),
+        (vec!["12:34"], "\"12:34\" is neither a file nor a query id"),
+        (
+            vec![path(&data)],
+            "is a folder; a server writes its profile log into",
+        ),
+        (
+            vec![unknown, "--data-dir", path(&data)],
+            "query 0123456789abcdef:0123456789abcdef is not in",
+        ),
+        (
+            vec![unknown, "--data-dir", "/nosuch"],
+            "there is no profile log /nosuch/profiles/profile.log",
+        ),
+        (
+            vec![path(&log), "--query-id", unknown],
+            "it has not ended yet, or its file was removed",
+        ),
+        (
+            vec![unknown, "--query-id", &ids[0]],
+            "--query-id names another query",
+        ),
+        (
+            vec![path(&log), "--query-id", "x"],
+            "a query id is two halves",
+        ),
+        (
+            vec![path(&garbage)],
+            "is not a profile log: none of its 2 lines is a profile",
+        ),
+        (
+            vec![path(&log), "--format", "xml"],
+            "possible values: text, json",
+        ),
+    ] {
+        let complaint = profile(&arguments).expect_err("an error");
+        assert!(complaint.contains(expected), "{arguments:?}: {complaint}");
+    }
+    // One bad line does not hide the others.
+    let mut text = fs::read_to_string(&log).expect("a profile log");
+    text.insert_str(0, "no profile\n");
+    fs::write(&log, text).expect("a file");
+    let printed = profile(&[path(&log), "--format", "json"]).expect("profiles");
+    assert_eq!(printed.lines().count(), STATEMENTS.len());
+}
+
+#[tokio::test]
+async fn an_archived_profile_is_what_the_pages_showed() {
+    let server = Server::start(&[]);
+    let client = server.client().await;
+    drop(rows(&client, "SELECT 'compared'").await);
+    drop(client);
+    let folder = server.folder().join("data");
+    let log = folder.join("profiles/profile.log");
+    common::eventually("it is archived", async || {
+        fs::read_to_string(&log).is_ok_and(|log| log.contains('\n'))
+    })
+    .await;
+    // A server that runs does not keep others from reading.
+    let printed = profile(&[path(&log)]).expect("a profile");
+    assert!(
+        printed.contains("Sql Statement: SELECT 'compared'"),
+        "{printed}"
+    );
+    server.stop();
+}
