@@ -40,7 +40,7 @@ const PAGES = [
 async function serve(folder) {
   const server = spawn(
     program,
-    ["serve", "--sample", "tpch", "--audit-log", "on", "--data-dir", folder, "--pg-listen", "127.0.0.1:0", "--web-listen", "127.0.0.1:0"],
+    ["serve", "--sample", "tpch", "--audit-log", "on", "--data-dir", folder, "--pg-listen", "127.0.0.1:0", "--web-listen", "127.0.0.1:0", "--hs2-listen", "off", "--hs2-http-listen", "off"],
     { stdio: ["ignore", "pipe", "inherit"] },
   );
   const found = {};

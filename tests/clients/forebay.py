@@ -68,6 +68,7 @@ class Server:
         number = len(list(data_dir.parent.glob(f"{data_dir.name}-*.log")))
         self.log_path = data_dir.parent / f"{data_dir.name}-{number}.log"
         command = [BINARY, "serve", "--data-dir", data_dir, "--pg-listen", listen]
+        command += ["--hs2-listen", "127.0.0.1:0", "--hs2-http-listen", "127.0.0.1:0"]
         command += ["--web-listen", "127.0.0.1:0", *arguments]
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
@@ -85,7 +86,14 @@ class Server:
         address = re.search(r"^ +PostgreSQL +(\S+):(\d+) ", self.log, re.MULTILINE)
         if "\nReady after" not in self.log or address is None:
             raise AssertionError(f"the server did not start:\n{self.log}")
+        self.hs2_port = self._port("HiveServer2")
+        self.hs2_http_port = self._port("the same, HTTP")
         return address[1], int(address[2])
+
+    def _port(self, label: str) -> int:
+        """The port that was printed with a label; 0 for none."""
+        found = re.search(rf"^ +{label} +\S+:(\d+) ", self.log, re.MULTILINE)
+        return int(found[1]) if found else 0
 
     @property
     def log(self) -> str:

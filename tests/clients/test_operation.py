@@ -49,7 +49,8 @@ class Statement(threading.Thread):
 
 def serve(data_dir: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """A server that is expected not to start."""
-    return run("serve", "--web-listen", "off", "--data-dir", data_dir, *arguments)
+    listeners = ["--web-listen", "off", "--hs2-listen", "off", "--hs2-http-listen", "off"]
+    return run("serve", *listeners, "--data-dir", data_dir, *arguments)
 
 
 def write_parquet(path: Path, query: str) -> Path:

@@ -23,6 +23,9 @@ const PACKAGES: &[(&str, Needed)] = &[
         "python3-venv",
         Needed::Command("python3", &["-c", "import ensurepip, venv"]),
     ),
+    // To build what impala-shell needs.
+    ("libsasl2-dev", Needed::File("/usr/include/sasl/sasl.h")),
+    ("libkrb5-dev", Needed::Program("krb5-config")),
     ("chromium", Needed::Program("chromium")),
     ("nodejs", Needed::Program("node")),
     ("npm", Needed::Program("npm")),

@@ -3,6 +3,7 @@
 mod bench;
 mod cli;
 mod config;
+mod impala;
 mod observe;
 mod profile;
 mod serve;

@@ -21,7 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Effective, Sample};
-use crate::observe;
+use crate::{impala, observe};
 
 /// Threads of the network runtime. It only moves bytes and decides who may run, so a few
 /// threads keep up with thousands of connections.
@@ -74,6 +74,7 @@ async fn serve(effective: Effective, logs: forebay_web::Logs) -> anyhow::Result<
     // First of all, so that a signal during start-up is not lost.
     let mut signals = Signals::listen()?;
     let listener = listen(&config).await?;
+    let hs2_listeners = impala::listen(&config).await?;
     let web_listener = observe::listen(config.web_listen).await?;
     let tls = tls(&config)?.map(Arc::new);
     let server = open(&config).await?;
@@ -91,6 +92,7 @@ async fn serve(effective: Effective, logs: forebay_web::Logs) -> anyhow::Result<
         address.ip(),
         address.port()
     );
+    hs2_listeners.print()?;
     if let Some(listener) = &web_listener {
         println!("  web pages       http://{}/", listener.local_addr()?);
     }
@@ -111,6 +113,9 @@ async fn serve(effective: Effective, logs: forebay_web::Logs) -> anyhow::Result<
         tls.clone(),
         stop.clone(),
     ));
+    let pages = web_listener.as_ref().map(TcpListener::local_addr);
+    let hs2 = impala::options(&server, &config, tls.clone(), pages.transpose()?);
+    let hs2 = tokio::spawn(hs2_listeners.serve(hs2, stop.clone()));
     // The pages show how the server stops, so they go last.
     let stop_pages = CancellationToken::new();
     let pages = web_listener.map(|listener| {
@@ -127,6 +132,8 @@ async fn serve(effective: Effective, logs: forebay_web::Logs) -> anyhow::Result<
     stop.cancel();
     accepting.await?;
     shut_down(&server, &config, &mut signals).await;
+    // Clients of HTTP that hold their connections do not hold up the end.
+    hs2.abort();
     stop_pages.cancel();
     if let Some(pages) = pages {
         pages.await?.context("the web pages have failed")?;

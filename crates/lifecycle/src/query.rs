@@ -26,6 +26,8 @@ const TIMELINE_FIRST_CAPACITY: usize = 8;
 /// and registering must not copy them.
 #[derive(Debug, Clone)]
 pub struct NewQuery {
+    /// The query's name, where its client has been told one already; else a new one is made.
+    pub id: Option<QueryId>,
     /// The session's number, which is also its backend process id for PostgreSQL clients.
     pub session_id: i32,
     /// The front end it came through, for example `postgres`.
@@ -50,6 +52,7 @@ impl Default for NewQuery {
     /// A query of nobody about nothing, to fill in from.
     fn default() -> Self {
         NewQuery {
+            id: None,
             session_id: 0,
             protocol: "",
             client_address: Arc::default(),
@@ -150,7 +153,7 @@ impl Query {
             at_micros: 0,
         });
         Query {
-            id: QueryId::random(),
+            id: info.id.unwrap_or_else(QueryId::random),
             serial,
             info,
             started_at: Utc::now(),

@@ -84,6 +84,14 @@ impl Tls {
         Ok(())
     }
 
+    /// Accepts encrypted connections of other protocols with the certificate as it is now.
+    #[must_use]
+    pub fn acceptor_for(&self, protocols: &[&[u8]]) -> TlsAcceptor {
+        let mut config = ServerConfig::clone(&self.current().config);
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        Arc::new(config).into()
+    }
+
     pub(crate) fn current(&self) -> Arc<Current> {
         Arc::clone(&self.current.read())
     }

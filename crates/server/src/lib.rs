@@ -14,6 +14,7 @@
 //! - no result is ever held whole: rows are pulled batch by batch.
 
 mod admit;
+mod beside;
 mod books;
 mod bound;
 mod commands;
@@ -40,6 +41,7 @@ mod transaction;
 mod waiting;
 mod way;
 
+pub use beside::EndRequest;
 pub use bound::{Executed, PortalDescription};
 pub use copy::{CopyFormat, CopyOut};
 pub use error::{Error, Result, Severity};

@@ -37,6 +37,23 @@ pub enum PasswordCheck {
     Refuse,
 }
 
+impl PasswordCheck {
+    /// Whether this is the password that is asked for, of a client that has sent it. It takes
+    /// milliseconds, whatever is asked for: call it where that does no harm.
+    #[must_use]
+    pub fn is_passed_by(self, password: &str) -> bool {
+        let secret = match self {
+            Self::Scram(secret) => Some(secret),
+            Self::Trust | Self::Refuse => None,
+        };
+        let known = secret.is_some();
+        let matches = secret
+            .unwrap_or_else(ScramSecret::of_nobody)
+            .is_of(password);
+        known && matches
+    }
+}
+
 impl Server {
     /// What a client that wants to be `user` from `address` must prove.
     #[must_use]

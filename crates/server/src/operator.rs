@@ -16,10 +16,10 @@ use forebay_lifecycle::{
     ArchiveHealth, AuditFound, AuditSearch, DurationCounts, Listing, Query, QueryId, UnknownQuery,
 };
 
+use crate::Server;
 use crate::login::PasswordCheck;
 use crate::queues::shown::{self, Pids};
 use crate::settings::{self, Settings};
-use crate::{ScramSecret, Server};
 
 /// A resource queue with what is taken of it, by whom, and what has happened in it.
 #[derive(Debug, Clone)]
@@ -321,15 +321,8 @@ impl Server {
         let snapshot = self.inner.catalog.snapshot();
         let role = snapshot.role(user);
         let may = role.is_some_and(|role| role.superuser && role.login);
-        let secret = match self.password_check(user, Some(address)) {
-            PasswordCheck::Scram(secret) => Some(secret),
-            PasswordCheck::Trust | PasswordCheck::Refuse => None,
-        };
-        let known = secret.is_some();
-        let matches = secret
-            .unwrap_or_else(ScramSecret::of_nobody)
-            .is_of(password);
-        may && known && matches
+        let check = self.password_check(user, Some(address));
+        check.is_passed_by(password) && may
     }
 }
 

@@ -40,7 +40,7 @@ pub enum TransactionStatus {
 }
 
 /// What of a session never changes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Identity {
     pub(crate) protocol: &'static str,
     pub(crate) login_role: Arc<str>,
@@ -62,9 +62,9 @@ pub struct Session {
     pub(crate) vantages: Vantages,
     pub(crate) notices: Arc<Notices>,
     /// Whether the statements of one message are being run as one block.
-    in_script: bool,
+    pub(crate) in_script: bool,
     /// Values of reported settings that the client knows.
-    told: HashMap<&'static str, String>,
+    pub(crate) told: HashMap<&'static str, String>,
 }
 
 impl Session {
@@ -572,7 +572,7 @@ async fn until(time: Option<Instant>) {
 }
 
 /// A value that was stored as one text, as `SET` would have been given it.
-fn stored_values(name: &str, value: &str) -> Vec<String> {
+pub(crate) fn stored_values(name: &str, value: &str) -> Vec<String> {
     if name.eq_ignore_ascii_case("search_path") {
         settings::split_identifiers(value)
     } else {

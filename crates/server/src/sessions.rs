@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 use chrono::{DateTime, Utc};
 use dashmap::DashMap;
@@ -80,6 +80,8 @@ pub struct SessionHandle {
     pub(crate) database: String,
     pub(crate) client_address: Option<String>,
     pub(crate) client_port: i32,
+    /// The session beside which this one runs statements; it has no place of its own.
+    leader: Option<i32>,
     pub(crate) started: DateTime<Utc>,
     pub(crate) status: Mutex<Status>,
     /// Thrown to end the session at once.
@@ -236,6 +238,8 @@ pub(crate) struct Sessions {
     /// Their process ids by the names in which they hold.
     by_owner: DashMap<Owner, i32>,
     last_pid: AtomicI32,
+    /// How many of the sessions are companions of others.
+    companions: AtomicUsize,
     closed: Notify,
     /// Taken by a session that opens.
     door: Mutex<()>,
@@ -276,6 +280,7 @@ impl Sessions {
             by_pid: DashMap::new(),
             by_owner: DashMap::new(),
             last_pid: AtomicI32::new(0),
+            companions: AtomicUsize::new(0),
             closed: Notify::new(),
             door: Mutex::new(()),
         }
@@ -291,7 +296,7 @@ impl Sessions {
     pub(crate) fn open(&self, new: NewHandle, room: Room) -> Result<Arc<SessionHandle>, Full> {
         // Those who come at once are counted one after the other.
         let _turn = self.door.lock();
-        if self.count() >= room.sessions {
+        if self.places_taken() >= room.sessions {
             return Err(Full::Sessions);
         }
         if room
@@ -300,6 +305,16 @@ impl Sessions {
         {
             return Err(Full::OfRole);
         }
+        Ok(self.admit(new, None))
+    }
+
+    /// Opens a session that takes part in the place of session `leader`.
+    pub(crate) fn open_companion(&self, new: NewHandle, leader: i32) -> Arc<SessionHandle> {
+        self.companions.fetch_add(1, Ordering::Relaxed);
+        self.admit(new, Some(leader))
+    }
+
+    fn admit(&self, new: NewHandle, leader: Option<i32>) -> Arc<SessionHandle> {
         let now = Utc::now();
         let handle = Arc::new(SessionHandle {
             pid: self.free_pid(),
@@ -310,6 +325,7 @@ impl Sessions {
             database: new.database,
             client_address: new.client_address,
             client_port: new.client_port,
+            leader,
             started: now,
             status: Mutex::new(Status {
                 activity: Activity::Idle,
@@ -336,7 +352,7 @@ impl Sessions {
         });
         self.by_pid.insert(handle.pid, Arc::clone(&handle));
         self.by_owner.insert(handle.owner.owner(), handle.pid);
-        Ok(handle)
+        handle
     }
 
     /// Process ids count up from 1 and start again after the largest; used ones are skipped.
@@ -358,6 +374,9 @@ impl Sessions {
     pub(crate) fn close(&self, pid: i32) {
         if let Some((_, session)) = self.by_pid.remove(&pid) {
             self.by_owner.remove(&session.owner.owner());
+            if session.leader.is_some() {
+                self.companions.fetch_sub(1, Ordering::Relaxed);
+            }
         }
         self.closed.notify_waiters();
     }
@@ -371,8 +390,15 @@ impl Sessions {
         self.by_pid.len()
     }
 
+    /// Sessions that count against the limits.
+    fn places_taken(&self) -> usize {
+        self.count()
+            .saturating_sub(self.companions.load(Ordering::Relaxed))
+    }
+
     fn count_of(&self, user: &str) -> usize {
-        self.by_pid.iter().filter(|s| s.user == user).count()
+        let of_user = |s: &SessionHandle| s.user == user && s.leader.is_none();
+        self.by_pid.iter().filter(|s| of_user(s)).count()
     }
 
     /// Carries out a `CancelRequest`; a wrong secret is ignored without a word.

@@ -14,7 +14,7 @@ use forebay_admission::{Demand, Locks};
 use forebay_engine::{
     Launch, LogicalStatement, Next, Plan, PlanMetrics, QueryRuntime, ResultStream, Vantage,
 };
-use forebay_lifecycle::NewQuery;
+use forebay_lifecycle::{NewQuery, QueryId};
 use forebay_sql::{Class, Parsed, Statement};
 
 use crate::admit::{self, Aside, Charged, EarlierPlan, GoverningQueue};
@@ -31,6 +31,8 @@ use crate::{Error, Response, Result, Rows, Session, limits};
 /// A statement to be run: its text, what is known of it from an earlier `PREPARE`, and values.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
+    /// The query's id, where the client knows it already.
+    pub(crate) id: Option<QueryId>,
     pub(crate) parsed: Arc<Parsed>,
     pub(crate) prepared: Option<Arc<Prepared>>,
     pub(crate) values: Vec<ScalarValue>,
@@ -42,6 +44,7 @@ impl Request {
     /// A statement without parameters.
     pub(crate) fn plain(parsed: Arc<Parsed>) -> Self {
         Self {
+            id: None,
             parsed,
             prepared: None,
             values: Vec::new(),
@@ -59,7 +62,7 @@ impl Session {
         let mut request = self.resolve_execute(request)?;
         let class = request.parsed.statement.classify(); // 1. parsed by the front end; classified
         self.check_transaction_state(&class)?;
-        let mut running = self.register(&text, &class); // 2. visible from here on
+        let mut running = self.register(request.id, &text, class.statement_type); // 2. visible from here on
         let outcome = self.admitted(&mut request, &class, &mut running).await;
         match outcome {
             Ok(Answer::Stream(stream, finish)) => self.answer(stream, running, finish),
@@ -280,9 +283,15 @@ impl Session {
     }
 
     /// Makes the statement visible: in the registry, in `pg_stat_activity`, to cancels.
-    fn register(&mut self, text: &Arc<str>, class: &Class) -> Running {
+    pub(crate) fn register(
+        &mut self,
+        id: Option<QueryId>,
+        text: &Arc<str>,
+        statement_type: &'static str,
+    ) -> Running {
         let shown = self.redacted(text);
         let query = self.server.inner.registry.register(NewQuery {
+            id,
             session_id: self.handle.pid,
             protocol: self.identity.protocol,
             client_address: Arc::clone(&self.identity.client_address),
@@ -291,7 +300,7 @@ impl Session {
             effective_role: self.current_user().into(),
             database: Arc::clone(&self.identity.database),
             statement: Arc::clone(&shown),
-            statement_type: class.statement_type,
+            statement_type,
         });
         self.show_activity(Activity::Active, Some((&shown, query.id())));
         Running::new(

@@ -36,6 +36,7 @@
 mod classify;
 mod dialect;
 mod error;
+mod impala;
 mod limits;
 mod parser;
 mod relations;
@@ -47,6 +48,7 @@ mod statement;
 pub use classify::{Class, LockMode, RelationUse};
 pub use datafusion_sql::parser::{CreateExternalTable, Statement as DfStatement};
 pub use error::ParseError;
+pub use impala::{ImpalaStatement, parse_impala};
 pub use limits::STACK_BYTES;
 pub use parser::parse;
 pub use sqlparser::ast::{DataType, Expr};

@@ -46,6 +46,7 @@ impl ServerUnderTest {
             .args(["--log", "warn", "--shutdown-grace", "0s"])
             .args(["--pg-listen", &format!("127.0.0.1:{port}")])
             .args(["--web-listen", &pages])
+            .args(["--hs2-listen", "off", "--hs2-http-listen", "off"])
             .arg("--data-dir")
             .arg(&data_dir)
             .stdout(Stdio::piped());

@@ -36,6 +36,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where PostgreSQL clients connect; port 0 is any free port.
     pub pg_listen: SocketAddr,
+    /// Where Impala's clients connect; `None` for nowhere. Port 0 is any free port.
+    pub hs2_listen: Option<SocketAddr>,
+    /// Where they connect by HTTP.
+    pub hs2_http_listen: Option<SocketAddr>,
     /// Where the web pages are; `None` for no pages. Port 0 is any free port.
     pub web_listen: Option<SocketAddr>,
     /// The certificate that PostgreSQL clients are shown, if connections may be encrypted.
@@ -106,6 +110,8 @@ impl Config {
             sample: None,
             data_dir: PathBuf::new(),
             pg_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            hs2_listen: None,
+            hs2_http_listen: None,
             web_listen: None,
             tls_cert: None,
             tls_key: None,

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::values::{
-    core_count, is_log_filter, on_or_off, parse_address, parse_size_bytes, put, single,
-    whole_number,
+    core_count, is_log_filter, on_or_off, parse_address, parse_size_bytes, put, put_listener,
+    single, whole_number,
 };
 use super::{Config, Sample};
 
@@ -98,16 +98,28 @@ pub(super) const SETTINGS: &[Setting] = &[
         },
     ),
     setting(
+        "hs2-listen",
+        "ADDRESS",
+        "127.0.0.1:21050",
+        "The address and port that Impala's clients connect to (HiveServer2); off for none",
+        "an IP address and a port, for example 127.0.0.1:21050 or 0.0.0.0:21050, or off",
+        |config, values| put_listener(&mut config.hs2_listen, values),
+    ),
+    setting(
+        "hs2-http-listen",
+        "ADDRESS",
+        "127.0.0.1:28000",
+        "The same over HTTP; off for none",
+        "an IP address and a port, for example 127.0.0.1:28000 or 0.0.0.0:28000, or off",
+        |config, values| put_listener(&mut config.hs2_http_listen, values),
+    ),
+    setting(
         "web-listen",
         "ADDRESS",
         "127.0.0.1:25000",
         "The address and port of the web pages, their JSON and the metrics; off for none",
         "an IP address and a port, for example 127.0.0.1:25000 or 0.0.0.0:25000, or off",
-        |config, values| {
-            let text = single(values).map(str::trim);
-            config.web_listen = text.and_then(parse_address);
-            config.web_listen.is_some() || text.is_some_and(|t| t.is_empty() || t == "off")
-        },
+        |config, values| put_listener(&mut config.web_listen, values),
     ),
     setting(
         "tls-cert",

@@ -50,6 +50,8 @@ fn defaults() {
         sample: None,
         data_dir: "./forebay-data".into(),
         pg_listen: "127.0.0.1:5432".parse().unwrap(),
+        hs2_listen: Some("127.0.0.1:21050".parse().unwrap()),
+        hs2_http_listen: Some("127.0.0.1:28000".parse().unwrap()),
         web_listen: Some("127.0.0.1:25000".parse().unwrap()),
         tls_cert: None,
         tls_key: None,
@@ -106,6 +108,8 @@ fn every_setting_can_come_from_each_place() {
         ("sample", "tpch"),
         ("data_dir", "/var/lib/forebay"),
         ("pg_listen", "localhost:5433"),
+        ("hs2_listen", "0.0.0.0:21051"),
+        ("hs2_http_listen", "off"),
         ("web_listen", "off"),
         ("tls_cert", "server.crt"),
         ("tls_key", "server.key"),
@@ -145,6 +149,8 @@ fn every_setting_can_come_from_each_place() {
         sample: Some(Sample::Tpch),
         data_dir: "/var/lib/forebay".into(),
         pg_listen: "127.0.0.1:5433".parse().unwrap(),
+        hs2_listen: Some("0.0.0.0:21051".parse().unwrap()),
+        hs2_http_listen: None,
         web_listen: None,
         tls_cert: Some("server.crt".into()),
         tls_key: Some("server.key".into()),
@@ -263,6 +269,8 @@ fn bad_values_are_refused() {
             "pg_listen",
             &["5432", "localhost", "127.0.0.1", "127.0.0.1:66000"],
         ),
+        ("hs2_listen", &["21050", "localhost", "none"]),
+        ("hs2_http_listen", &["28000", "localhost", "none"]),
         ("web_listen", &["25000", "localhost", "none"]),
         ("tls_cert", &[""]),
         ("tls_key", &[""]),
@@ -376,6 +384,8 @@ fn prints_each_value_with_its_origin() {
 # sample is not set                # default
 data_dir = "./forebay-data"        # default
 pg_listen = "0.0.0.0:5433"         # from --pg-listen
+hs2_listen = "127.0.0.1:21050"     # default
+hs2_http_listen = "127.0.0.1:28000" # default
 web_listen = "127.0.0.1:25000"     # default
 # tls_cert is not set              # default
 # tls_key is not set               # default

@@ -45,6 +45,13 @@ pub(super) fn parse_address(text: &str) -> Option<SocketAddr> {
     text.parse().ok()
 }
 
+/// Puts an address to listen on, or `off`, into its field.
+pub(super) fn put_listener(field: &mut Option<SocketAddr>, values: &[String]) -> bool {
+    let text = single(values).map(str::trim);
+    *field = text.and_then(parse_address);
+    field.is_some() || text.is_some_and(|text| text.is_empty() || text == "off")
+}
+
 /// Reads a size; units are powers of 1024 as in PostgreSQL, in any letter case.
 pub(super) fn parse_size_bytes(text: &str) -> Option<usize> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();

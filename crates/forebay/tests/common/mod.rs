@@ -104,6 +104,7 @@ impl Server {
             .map_err(|e| format!("cannot write {}: {e}", stderr.display()))?;
         let mut child = program
             .args(["serve", "--pg-listen", "127.0.0.1:0"])
+            .args(["--hs2-listen", "off", "--hs2-http-listen", "off"])
             .args(["--web-listen", "127.0.0.1:0", "--data-dir"])
             .arg(folder.join("data"))
             .args(arguments)

@@ -1,0 +1,102 @@
+//! Errors as HiveServer2's clients are told of them.
+
+use forebay_server::QueryId;
+
+use crate::wire::idl::{TStatus, TStatusCode};
+
+/// A call that fails. Clients look at the message; the state is one of two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Error {
+    /// `HY000`, or `HYC00` for what is not served.
+    pub(crate) state: &'static str,
+    pub(crate) message: String,
+}
+
+impl Error {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self {
+            state: "HY000",
+            message: message.into(),
+        }
+    }
+
+    /// For what a client may ask for and is not served.
+    pub(crate) fn not_supported(message: impl Into<String>) -> Self {
+        Self {
+            state: "HYC00",
+            ..Self::new(message)
+        }
+    }
+
+    pub(crate) fn invalid_session(id: impl std::fmt::Display) -> Self {
+        Self::new(format!("Invalid session id: {id}"))
+    }
+
+    /// As of a query that nobody knows, or that somebody else has just closed.
+    pub(crate) fn unknown_operation(id: QueryId) -> Self {
+        Self::of_query(id, &format!("Invalid or unknown query handle: {id}."))
+    }
+
+    /// For a handle of a query whose secret is wrong.
+    pub(crate) fn foreign_operation(id: QueryId) -> Self {
+        Self::of_query(id, &format!("Query id {id} not found."))
+    }
+
+    /// What a query has failed with.
+    pub(crate) fn of_query(id: QueryId, detail: &str) -> Self {
+        Self::new(format!("Query {id} failed:\n{detail}\n"))
+    }
+
+    pub(crate) fn status(&self) -> TStatus {
+        TStatus {
+            status_code: TStatusCode::ERROR,
+            info_messages: None,
+            sql_state: Some(self.state.into()),
+            error_code: None,
+            error_message: Some(self.message.clone().into()),
+        }
+    }
+}
+
+impl From<forebay_server::Error> for Error {
+    fn from(error: forebay_server::Error) -> Self {
+        Self::new(text(&error))
+    }
+}
+
+/// All that an error of the server says, in lines, in words that Impala's users know.
+pub(crate) fn text(error: &forebay_server::Error) -> String {
+    let kind = match error.sqlstate {
+        "42601" => "ParseException: ",
+        // A cancelled query says so in one word first, which clients look for.
+        "57014" => "Cancelled: ",
+        state if state.starts_with("42") || state.starts_with("3F") => "AnalysisException: ",
+        state if state.starts_with("0A") => "AnalysisException: ",
+        _ => "",
+    };
+    let mut text = format!("{kind}{}", error.message);
+    for more in [&error.detail, &error.hint].into_iter().flatten() {
+        text.push('\n');
+        text.push_str(more);
+    }
+    text
+}
+
+/// The status of a call that has gone well.
+pub(crate) fn success() -> TStatus {
+    TStatus {
+        status_code: TStatusCode::SUCCESS,
+        info_messages: None,
+        sql_state: None,
+        error_code: None,
+        error_message: None,
+    }
+}
+
+/// The status of a call whose answer is not there yet.
+pub(crate) fn still_executing() -> TStatus {
+    TStatus {
+        status_code: TStatusCode::STILL_EXECUTING,
+        ..success()
+    }
+}

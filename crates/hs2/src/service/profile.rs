@@ -1,0 +1,240 @@
+//! `GetRuntimeProfile` and `GetExecSummary`: of queries that run, and of those that have ended.
+
+use std::sync::Arc;
+
+use forebay_server::{Profile, Query, QueryState};
+
+use crate::error::{self, Error};
+use crate::front::{Caller, Front};
+use crate::session::handle;
+use crate::wire::idl::{
+    TExecProgress, TExecStats, TExecSummary, TGetExecSummaryReq, TGetExecSummaryResp,
+    TGetRuntimeProfileReq, TGetRuntimeProfileResp, TOperationHandle, TPlanNodeExecSummary,
+    TSessionHandle,
+};
+
+/// Forms of a profile.
+const STRING: i32 = 0;
+const JSON: i32 = 3;
+
+/// States of an execution, as the summary names them.
+const REGISTERED: i32 = 0;
+const QUEUED: i32 = 2;
+const RUNNING: i32 = 3;
+const FINISHED: i32 = 4;
+const CANCELLED: i32 = 5;
+const FAILED: i32 = 6;
+
+impl Front {
+    pub(super) fn runtime_profile(
+        &self,
+        caller: &Caller,
+        request: &TGetRuntimeProfileReq,
+    ) -> TGetRuntimeProfileResp {
+        let query = self.query_of(
+            caller,
+            request.session_handle.as_ref(),
+            request.operation_handle.as_ref(),
+        );
+        let profile = query.and_then(|query| match request.format.unwrap_or(STRING) {
+            STRING => Ok(query.profile().to_text()),
+            JSON => Ok(query.profile().to_json()),
+            other => Err(Error::not_supported(format!(
+                "Profiles are not served in form {other}; ask for STRING or JSON."
+            ))),
+        });
+        match profile {
+            Ok(profile) => TGetRuntimeProfileResp {
+                status: error::success(),
+                profile: Some(profile.into()),
+            },
+            Err(error) => TGetRuntimeProfileResp {
+                status: error.status(),
+                profile: None,
+            },
+        }
+    }
+
+    pub(super) fn exec_summary(
+        &self,
+        caller: &Caller,
+        request: &TGetExecSummaryReq,
+    ) -> TGetExecSummaryResp {
+        let query = self.query_of(
+            caller,
+            request.session_handle.as_ref(),
+            request.operation_handle.as_ref(),
+        );
+        match query {
+            Ok(query) => TGetExecSummaryResp {
+                status: error::success(),
+                summary: Some(summary(&query)),
+            },
+            Err(error) => TGetExecSummaryResp {
+                status: error.status(),
+                summary: None,
+            },
+        }
+    }
+
+    /// The query of an operation, be it open, closed, or archived.
+    fn query_of(
+        &self,
+        caller: &Caller,
+        session: Option<&TSessionHandle>,
+        operation: Option<&TOperationHandle>,
+    ) -> Result<Arc<Query>, Error> {
+        let session = session.ok_or_else(|| Error::new("The call names no session."))?;
+        let session = self.session(caller, session)?;
+        let operation = operation.ok_or_else(|| Error::new("The call names no operation."))?;
+        let (id, _) = handle::read_operation(operation)?;
+        let query = self.server.query(&id);
+        let query = query.ok_or_else(|| Error::new(format!("Query id {id} not found.")))?;
+        if *query.info().role != *session.user && !Front::is_superuser(&session) {
+            return Err(Error::new(format!(
+                "User {} is not authorized to access the runtime profile or execution summary.",
+                session.user
+            )));
+        }
+        Ok(query)
+    }
+}
+
+/// The summary of a query; blank where there is no plan.
+fn summary(query: &Query) -> TExecSummary {
+    let state = query.state();
+    let blank = TExecSummary {
+        state: exec_state(state),
+        nodes: None,
+        exch_to_sender_map: None,
+        progress: None,
+        is_queued: None,
+        queued_reason: None,
+    };
+    if state == QueryState::Pending {
+        return TExecSummary {
+            is_queued: Some(true),
+            queued_reason: query.pending_reason().map(|why| why.into_owned().into()),
+            ..blank
+        };
+    }
+    let profile = query.profile();
+    let Some(execution) = profile.child("Execution") else {
+        return blank;
+    };
+    let mut nodes = Vec::new();
+    for root in &execution.children {
+        add_nodes(root, &mut nodes);
+    }
+    let scans = nodes.iter().filter(|node| node.num_children == 0).count();
+    let scans = i64::try_from(scans).unwrap_or(i64::MAX);
+    TExecSummary {
+        nodes: Some(nodes),
+        progress: Some(TExecProgress {
+            total_scan_ranges: Some(scans),
+            num_completed_scan_ranges: Some(if state.is_final() { scans } else { 0 }),
+        }),
+        ..blank
+    }
+}
+
+fn exec_state(state: QueryState) -> i32 {
+    match state {
+        QueryState::Created => REGISTERED,
+        QueryState::Pending => QUEUED,
+        QueryState::Running => RUNNING,
+        QueryState::Finished => FINISHED,
+        QueryState::Cancelled => CANCELLED,
+        QueryState::Exception => FAILED,
+    }
+}
+
+/// An operator, and behind it its inputs. Plans are limited in depth before they run.
+fn add_nodes(node: &Profile, nodes: &mut Vec<TPlanNodeExecSummary>) {
+    let number = i32::try_from(nodes.len()).unwrap_or(i32::MAX);
+    let (name, detail) = node.name.split_once(": ").unwrap_or((&node.name, ""));
+    let instances = node.counter("Instances").unwrap_or(1).max(1);
+    let one = TExecStats {
+        latency_ns: Some(node.counter("elapsed_compute").unwrap_or(0) / instances),
+        cpu_time_ns: Some(node.counter("elapsed_compute").unwrap_or(0) / instances),
+        cardinality: node.counter("output_rows").map(|rows| rows / instances),
+        memory_used: Some(node.counter("PeakMemory").unwrap_or(0) / instances),
+    };
+    // What does not divide is the first one's.
+    let mut first = one.clone();
+    first.cardinality = node
+        .counter("output_rows")
+        .map(|rows| rows - rows / instances * (instances - 1));
+    let rest = usize::try_from(instances - 1).unwrap_or(0);
+    nodes.push(TPlanNodeExecSummary {
+        node_id: number,
+        fragment_idx: 0,
+        label: format!("{number:02}:{}", label(name)).into(),
+        label_detail: Some(short(detail).into()),
+        num_children: i32::try_from(node.children.len()).unwrap_or(i32::MAX),
+        estimated_stats: Some(TExecStats {
+            latency_ns: None,
+            cpu_time_ns: None,
+            cardinality: Some(node.counter("EstimatedRows").unwrap_or(-1)),
+            // Only the plan as a whole has an estimate.
+            memory_used: Some(0),
+        }),
+        exec_stats: Some(std::iter::once(first).chain(vec![one; rest]).collect()),
+        num_hosts: Some(1),
+    });
+    for child in &node.children {
+        add_nodes(child, nodes);
+    }
+}
+
+/// Characters of an operator's detail that a table has room for.
+const MAX_DETAIL: usize = 60;
+
+fn short(detail: &str) -> String {
+    match detail.char_indices().nth(MAX_DETAIL) {
+        Some((end, _)) => format!("{}…", &detail[..end]),
+        None => detail.to_owned(),
+    }
+}
+
+/// An operator's name as Impala writes it: `HASH JOIN` for `HashJoin`, and its own words for reading
+/// files and for handing rows from some threads to others.
+fn label(name: &str) -> String {
+    match name {
+        "DataSource" => return "SCAN".to_owned(),
+        "Repartition" | "CoalescePartitions" => return "EXCHANGE".to_owned(),
+        "SortPreservingMerge" => return "MERGING-EXCHANGE".to_owned(),
+        _ => {}
+    }
+    let mut spaced = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && spaced.chars().last().is_some_and(char::is_alphanumeric) {
+            spaced.push(' ');
+        }
+        spaced.extend(letter.to_uppercase());
+    }
+    spaced
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_operators_are_written_as_impala_writes_them() {
+        for (name, expected) in [
+            ("HashJoin", "HASH JOIN"),
+            ("DataSource", "SCAN"),
+            ("Sort", "SORT"),
+        ] {
+            assert_eq!(label(name), expected);
+        }
+    }
+
+    #[test]
+    fn details_are_cut_between_characters() {
+        assert_eq!(short("ä"), "ä");
+        let long = "ä".repeat(MAX_DETAIL + 1);
+        assert_eq!(short(&long), format!("{}…", "ä".repeat(MAX_DETAIL)));
+    }
+}

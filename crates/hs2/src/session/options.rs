@@ -1,0 +1,349 @@
+//! Impala's query options: which there are, which have an effect, and what they become.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use forebay_server::Session;
+
+use crate::error::Error;
+
+/// What an option does here.
+#[derive(Debug, Clone, Copy)]
+enum Effect {
+    /// It is a setting of the session: of this name, with its value as this function writes it.
+    Setting(&'static str, fn(&str) -> Option<String>),
+    /// The front end looks at it itself.
+    Ours(Check),
+    /// None. Clients send it, so it is taken and shown.
+    None,
+}
+
+/// What values an option takes that the front end looks at itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Check {
+    /// A whole number, not negative.
+    Number,
+    Text,
+}
+
+struct Definition {
+    name: &'static str,
+    /// As Impala shows it when nobody has set it.
+    default: &'static str,
+    level: &'static str,
+    effect: Effect,
+}
+
+const fn option(
+    name: &'static str,
+    default: &'static str,
+    level: &'static str,
+    effect: Effect,
+) -> Definition {
+    Definition {
+        name,
+        default,
+        level,
+        effect,
+    }
+}
+
+/// An option without effect.
+const fn accepted(name: &'static str, default: &'static str) -> Definition {
+    option(name, default, "ADVANCED", Effect::None)
+}
+
+pub(crate) const REQUEST_POOL: &str = "REQUEST_POOL";
+pub(crate) const QUERY_TIMEOUT: &str = "QUERY_TIMEOUT_S";
+pub(crate) const IDLE_SESSION_TIMEOUT: &str = "IDLE_SESSION_TIMEOUT";
+pub(crate) const FETCH_ROWS_TIMEOUT: &str = "FETCH_ROWS_TIMEOUT_MS";
+pub(crate) const LONG_POLLING_TIME: &str = "LONG_POLLING_TIME_MS";
+pub(crate) const ROWS_LIMIT: &str = "NUM_ROWS_PRODUCED_LIMIT";
+pub(crate) const STATEMENT_LENGTH: &str = "MAX_STATEMENT_LENGTH_BYTES";
+pub(crate) const CLIENT_IDENTIFIER: &str = "CLIENT_IDENTIFIER";
+
+/// Hue asks with this key for a result that can be fetched again from its beginning.
+pub(crate) const RESULT_CACHE: &str = "impala.resultset.cache.size";
+
+/// Every option, in alphabetical order.
+#[rustfmt::skip]
+const DEFINITIONS: &[Definition] = &[
+    accepted("ABORT_ON_ERROR", "0"),
+    accepted("ALLOW_ERASURE_CODED_FILES", "0"),
+    accepted("APPX_COUNT_DISTINCT", "0"),
+    option("BATCH_SIZE", "0", "DEVELOPMENT", Effect::Setting("datafusion.execution.batch_size", positive)),
+    accepted("BUFFER_POOL_LIMIT", ""),
+    option(CLIENT_IDENTIFIER, "", "ADVANCED", Effect::Setting("application_name", as_it_is)),
+    accepted("COMPRESSION_CODEC", ""),
+    accepted("COMPUTE_STATS_MIN_SAMPLE_SIZE", "1073741824"),
+    accepted("CPU_LIMIT_S", "0"),
+    accepted("DEBUG_ACTION", ""),
+    accepted("DECIMAL_V2", "1"),
+    accepted("DEFAULT_FILE_FORMAT", "PARQUET"),
+    accepted("DEFAULT_JOIN_DISTRIBUTION_MODE", "0"),
+    accepted("DEFAULT_ORDER_BY_LIMIT", "-1"),
+    accepted("DEFAULT_SPILLABLE_BUFFER_SIZE", "2097152"),
+    accepted("DISABLE_CODEGEN", "0"),
+    accepted("DISABLE_ROW_RUNTIME_FILTERING", "0"),
+    accepted("DISABLE_UNSAFE_SPILLS", "0"),
+    accepted("ENABLED_RUNTIME_FILTER_TYPES", "ALL"),
+    accepted("EXEC_SINGLE_NODE_ROWS_THRESHOLD", "100"),
+    option("EXEC_TIME_LIMIT_S", "0", "ADVANCED", Effect::Setting("exec_time_limit", seconds)),
+    accepted("EXPLAIN_LEVEL", "1"),
+    option(FETCH_ROWS_TIMEOUT, "10000", "ADVANCED", Effect::Ours(Check::Number)),
+    accepted("HBASE_CACHE_BLOCKS", "0"),
+    accepted("HBASE_CACHING", "0"),
+    option(IDLE_SESSION_TIMEOUT, "0", "REGULAR", Effect::Ours(Check::Number)),
+    option(LONG_POLLING_TIME, "0", "ADVANCED", Effect::Ours(Check::Number)),
+    accepted("MAX_ERRORS", "100"),
+    accepted("MAX_ROW_SIZE", "524288"),
+    accepted("MAX_SCAN_RANGE_LENGTH", "0"),
+    option(STATEMENT_LENGTH, "16777216", "ADVANCED", Effect::Ours(Check::Number)),
+    option("MEM_LIMIT", "0", "REGULAR", Effect::Setting("statement_mem", bytes)),
+    accepted("MEM_LIMIT_EXECUTORS", "0"),
+    option("MT_DOP", "", "REGULAR", Effect::Setting("datafusion.execution.target_partitions", positive)),
+    accepted("NUM_NODES", "0"),
+    option(ROWS_LIMIT, "0", "ADVANCED", Effect::Ours(Check::Number)),
+    accepted("NUM_SCANNER_THREADS", "0"),
+    accepted("OPTIMIZE_PARTITION_KEY_SCANS", "0"),
+    accepted("PARQUET_ANNOTATE_STRINGS_UTF8", "0"),
+    accepted("PARQUET_ARRAY_RESOLUTION", "THREE_LEVEL"),
+    accepted("PARQUET_DICTIONARY_FILTERING", "1"),
+    accepted("PARQUET_FALLBACK_SCHEMA_RESOLUTION", "0"),
+    accepted("PARQUET_FILE_SIZE", "0"),
+    accepted("PARQUET_READ_STATISTICS", "1"),
+    accepted("PREFETCH_MODE", "1"),
+    option(QUERY_TIMEOUT, "0", "REGULAR", Effect::Ours(Check::Number)),
+    accepted("REPLICA_PREFERENCE", "0"),
+    option(REQUEST_POOL, "", "REGULAR", Effect::Ours(Check::Text)),
+    accepted("RESOURCE_TRACE_RATIO", "0"),
+    accepted("RETRY_FAILED_QUERIES", "0"),
+    accepted("RUNTIME_BLOOM_FILTER_SIZE", "1048576"),
+    accepted("RUNTIME_FILTER_MAX_SIZE", "16777216"),
+    accepted("RUNTIME_FILTER_MIN_SIZE", "1048576"),
+    accepted("RUNTIME_FILTER_MODE", "GLOBAL"),
+    accepted("RUNTIME_FILTER_WAIT_TIME_MS", "0"),
+    accepted("S3_SKIP_INSERT_STAGING", "1"),
+    accepted("SCAN_BYTES_LIMIT", "0"),
+    accepted("SCHEDULE_RANDOM_REPLICA", "0"),
+    option("SCRATCH_LIMIT", "-1", "REGULAR", Effect::Setting("temp_file_limit", kilobytes)),
+    accepted("SHUFFLE_DISTINCT_EXPRS", "1"),
+    accepted("SPOOL_ALL_RESULTS_FOR_RETRIES", "1"),
+    accepted("SPOOL_QUERY_RESULTS", "1"),
+    accepted("STRICT_MODE", "0"),
+    accepted("SUPPORT_START_OVER", "false"),
+    accepted("SYNC_DDL", "0"),
+    accepted("THREAD_RESERVATION_AGGREGATE_LIMIT", "0"),
+    accepted("THREAD_RESERVATION_LIMIT", "3000"),
+    option("TIMEZONE", "", "ADVANCED", Effect::Setting("timezone", as_it_is)),
+    accepted("TOPN_BYTES_LIMIT", "536870912"),
+    accepted("UTF8_MODE", "0"),
+];
+
+/// Options that have been set, by their names.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct QueryOptions(BTreeMap<&'static str, String>);
+
+/// Whether there is such an option, in any letter case.
+pub(crate) fn is_known(name: &str) -> bool {
+    definition(name).is_some()
+}
+
+fn definition(name: &str) -> Option<&'static Definition> {
+    DEFINITIONS
+        .iter()
+        .find(|definition| definition.name.eq_ignore_ascii_case(name))
+}
+
+impl QueryOptions {
+    /// Sets an option. An empty value takes back what was set.
+    ///
+    /// # Errors
+    /// There is no such option, or it does not take this value.
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<(), Error> {
+        let Some(definition) = definition(name) else {
+            return Err(Error::new(format!("Invalid query option: {name}\n")));
+        };
+        let value = unquoted(value.trim());
+        if value.is_empty() {
+            self.0.remove(definition.name);
+            return Ok(());
+        }
+        let fits = match definition.effect {
+            Effect::Setting(_, write) => write(value).is_some(),
+            Effect::Ours(Check::Number) => value.parse::<u64>().is_ok(),
+            Effect::Ours(Check::Text) | Effect::None => true,
+        };
+        if !fits {
+            let name = definition.name;
+            return Err(Error::new(format!(
+                "Invalid value for query option {name}: '{value}'\n"
+            )));
+        }
+        self.0.insert(definition.name, value.to_owned());
+        Ok(())
+    }
+
+    /// Gives the session the settings that the options stand for.
+    ///
+    /// # Errors
+    /// A value that the setting does not take, or that the role may not set.
+    pub(crate) fn apply(&self, session: &mut Session) -> Result<(), Error> {
+        for (name, value) in &self.0 {
+            let Some(Effect::Setting(setting, write)) = definition(name).map(|d| d.effect) else {
+                continue;
+            };
+            // Zero is Impala's word for no limit of its own.
+            if let Some(value) = write(value).filter(|value| !value.is_empty()) {
+                session.put_setting(setting, &value)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn get(&self, name: &str) -> &str {
+        match self.0.get(name) {
+            Some(value) => value,
+            None => definition(name).map_or("", |definition| definition.default),
+        }
+    }
+
+    /// A number that was checked when it was set.
+    pub(crate) fn number(&self, name: &str) -> u64 {
+        self.get(name).parse().unwrap_or(0)
+    }
+
+    /// The time of an option in seconds; `None` for no limit.
+    pub(crate) fn seconds(&self, name: &str) -> Option<Duration> {
+        Some(Duration::from_secs(self.number(name))).filter(|time| !time.is_zero())
+    }
+
+    /// The time of an option in milliseconds; `None` for 0.
+    pub(crate) fn milliseconds(&self, name: &str) -> Option<Duration> {
+        Some(Duration::from_millis(self.number(name))).filter(|time| !time.is_zero())
+    }
+
+    /// Every option with its value and its level.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, &str, &'static str)> {
+        DEFINITIONS
+            .iter()
+            .map(|definition| (definition.name, self.get(definition.name), definition.level))
+    }
+}
+
+/// Whether setting it changes anything.
+pub(crate) fn has_effect(name: &str) -> bool {
+    definition(name).is_some_and(|definition| !matches!(definition.effect, Effect::None))
+}
+
+fn unquoted(value: &str) -> &str {
+    let inner = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
+    inner('"').or_else(|| inner('\'')).unwrap_or(value)
+}
+
+fn as_it_is(value: &str) -> Option<String> {
+    Some(value.to_owned())
+}
+
+/// Nothing for 0, which leaves the choice to the server.
+fn positive(value: &str) -> Option<String> {
+    let number: u32 = value.parse().ok()?;
+    Some(match number {
+        0 => String::new(),
+        number => number.to_string(),
+    })
+}
+
+fn seconds(value: &str) -> Option<String> {
+    let seconds: u64 = value.parse().ok()?;
+    Some(match seconds {
+        0 => String::new(),
+        seconds => format!("{seconds}s"),
+    })
+}
+
+/// A size in Impala's spelling: bytes, or a number with `k`, `m`, `g` or `t` and perhaps a `b`.
+fn size(value: &str) -> Option<u64> {
+    let lower = value.trim().to_lowercase();
+    let number = lower.strip_suffix('b').unwrap_or(&lower);
+    let units = [
+        ('k', 1 << 10),
+        ('m', 1 << 20),
+        ('g', 1 << 30),
+        ('t', 1_u64 << 40),
+    ];
+    let (number, unit) = units
+        .iter()
+        .find_map(|(letter, unit)| Some((number.strip_suffix(*letter)?, *unit)))
+        .unwrap_or((number, 1));
+    let number: f64 = number.trim().parse().ok()?;
+    let bytes = number * unit as f64;
+    (number.is_finite() && (0.0..=9.2e18).contains(&bytes)).then_some(bytes as u64)
+}
+
+fn bytes(value: &str) -> Option<String> {
+    Some(match size(value)? {
+        0 => String::new(),
+        bytes => format!("{}kB", bytes.div_ceil(1024)),
+    })
+}
+
+/// As [`bytes`], where -1 is no limit.
+fn kilobytes(value: &str) -> Option<String> {
+    match value {
+        "-1" => Some("-1".to_owned()),
+        value => Some(format!("{}kB", size(value)?.div_ceil(1024))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_are_in_order_so_that_set_all_is() {
+        assert!(DEFINITIONS.is_sorted_by_key(|definition| definition.name));
+    }
+
+    #[test]
+    fn names_are_found_in_any_case_and_unknown_ones_refused() {
+        let mut options = QueryOptions::default();
+        options.set("mem_limit", "2g").unwrap();
+        assert_eq!(options.get("MEM_LIMIT"), "2g");
+        let error = options.set("mem_limits", "2g").unwrap_err();
+        assert_eq!(error.message, "Invalid query option: mem_limits\n");
+        options.set("MEM_LIMIT", "").unwrap();
+        assert_eq!(options.get("MEM_LIMIT"), "0");
+    }
+
+    #[test]
+    fn values_are_checked() {
+        let mut options = QueryOptions::default();
+        for (name, value) in [
+            ("MEM_LIMIT", "much"),
+            ("FETCH_ROWS_TIMEOUT_MS", "-1"),
+            ("EXEC_TIME_LIMIT_S", "1m"),
+        ] {
+            assert!(options.set(name, value).is_err(), "{name}={value}");
+        }
+        options.set("request_pool", "\"root.default\"").unwrap();
+        assert_eq!(options.get(REQUEST_POOL), "root.default");
+    }
+
+    #[test]
+    fn sizes_are_read_as_impala_reads_them() {
+        let cases = [
+            ("1024", Some(1024)),
+            ("2k", Some(2048)),
+            ("1.5MB", Some(3 << 19)),
+            ("2gb", Some(2 << 30)),
+            ("1T", Some(1 << 40)),
+            ("x", None),
+            ("-1", None),
+            ("1e400", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(size(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! How messages come and go: over TCP, with or without SASL's frames, and over HTTP.
+
+mod binary;
+mod http;
+mod sasl;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+
+use crate::front::Front;
+
+pub(crate) use binary::serve as serve_binary;
+pub(crate) use http::serve as serve_http;
+
+/// Gives what accepts encrypted connections, as the certificate is now.
+pub type TlsSource = Arc<dyn Fn() -> TlsAcceptor + Send + Sync>;
+
+/// The first byte of a connection that is encrypted from its beginning.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// A connection, encrypted or not.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// A connection that has been accepted.
+pub(crate) struct Accepted {
+    stream: Box<dyn Stream>,
+    address: SocketAddr,
+    is_encrypted: bool,
+    /// Its place among all connections of the listener.
+    place: OwnedSemaphorePermit,
+}
+
+/// Accepts connections until the server stops, and hands each to `served` in a task of its own.
+async fn accept<F: Future<Output = ()> + Send>(
+    front: Arc<Front>,
+    listener: TcpListener,
+    tls: Option<TlsSource>,
+    served: impl Fn(Arc<Front>, Accepted) -> F + Clone + Send + 'static,
+) {
+    let places = Arc::new(Semaphore::new(front.limits.max_connections));
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await;
+        let place = place.expect("nobody closes the places");
+        let accepted = tokio::select! {
+            () = front.stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((socket, address)) => {
+                let (front, tls, served) = (Arc::clone(&front), tls.clone(), served.clone());
+                tokio::spawn(async move {
+                    let begun = begin(socket, tls);
+                    let begun = tokio::time::timeout(front.limits.authentication_timeout, begun);
+                    if let Ok(Some((stream, is_encrypted))) = begun.await {
+                        let accepted = Accepted {
+                            stream,
+                            address,
+                            is_encrypted,
+                            place,
+                        };
+                        served(front, accepted).await;
+                    }
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: give others time to close theirs.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Sees by the first byte whether the client wants encryption. `None` for a client that has gone, or
+/// wants what there is not.
+async fn begin(socket: TcpStream, tls: Option<TlsSource>) -> Option<(Box<dyn Stream>, bool)> {
+    let _ = socket.set_nodelay(true);
+    let mut first = [0];
+    if socket.peek(&mut first).await.ok()? == 0 {
+        return None;
+    }
+    if first[0] != TLS_HANDSHAKE {
+        return Some((Box::new(socket), false));
+    }
+    let acceptor = tls?();
+    let stream = acceptor.accept(socket).await.ok()?;
+    Some((Box::new(stream), true))
+}
