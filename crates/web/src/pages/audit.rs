@@ -136,6 +136,14 @@ impl Page for Audit {
     }
 }
 
+/// A moment for people, like those of the other pages.
+fn moment(written: &str) -> String {
+    match written.parse() {
+        Ok(moment) => format::moment(moment),
+        Err(_) => written.to_owned(),
+    }
+}
+
 fn table(app: &App, events: &[AuditRecord]) -> Markup {
     html! {
         table.cards {
@@ -177,7 +185,7 @@ fn row(app: &App, event: &AuditRecord) -> Markup {
                 @if event.objects.len() > 20 { div.note { (event.objects.len() - 20) " more" } }
             }
             td data-label="From" { (Foreign(&event.client_address)) }
-            td data-label="Time" { (Foreign(&event.time)) }
+            td data-label="Time" { time datetime=(event.time) { (Foreign(&moment(&event.time))) } }
         }
     }
 }

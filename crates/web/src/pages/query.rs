@@ -103,7 +103,7 @@ impl Page for OneQuery {
             }
             (heading("Summary", html! { a href={ "/query_profile?query_id=" (entry.id()) } { "profile" } }))
             (summary(&profile))
-            (heading("Memory", "of operators that reserve some"))
+            (heading("Memory", "as far as operators tell"))
             (memory(&entry, &profile))
         }
     }
@@ -289,7 +289,7 @@ fn memory(entry: &Entry, profile: &Profile) -> Markup {
     let bytes = |bytes: Option<u64>| bytes.map(format::bytes).unwrap_or_default();
     html! {
         @if let Some(granted) = granted { p { "Granted: " (format::bytes(granted)) "." } }
-        @if operators.is_empty() { (nothing("No operator has reserved memory.")) }
+        @if operators.is_empty() { (nothing("No operator tells of memory that it had reserved.")) }
         @else {
             table {
                 thead { tr { th { "Operator" } th { "Most reserved" } th.number { "Spilled to disk" } } }
