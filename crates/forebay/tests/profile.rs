@@ -1,6 +1,8 @@
 //! `forebay profile`: profiles out of a log, as an operator reads them.
 
 mod common;
+#[path = "web/http.rs"]
+mod http;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -177,5 +179,12 @@ async fn an_archived_profile_is_what_the_pages_showed() {
         printed.contains("Sql Statement: SELECT 'compared'"),
         "{printed}"
     );
+    let line = fs::read_to_string(&log).expect("a profile log");
+    let [_, id, payload] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+        panic!("not one line: {line}");
+    };
+    let page = |form: &str| format!("/query_profile_{form}?query_id={id}");
+    assert_eq!(http::get(&server, &page("encoded")).await.body, payload);
+    assert_eq!(http::get(&server, &page("plain_text")).await.body, printed);
     server.stop();
 }

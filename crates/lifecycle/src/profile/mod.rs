@@ -148,6 +148,13 @@ impl Profile {
         thrift::encode(self)
     }
 
+    /// [`Profile::to_thrift`] compressed and as text, as the profile log and Impala's clients have it:
+    /// base64 of zlib.
+    #[must_use]
+    pub fn to_base64(&self) -> String {
+        FrozenProfile::of(self).encode()
+    }
+
     /// The profile for programs: one JSON object.
     ///
     /// # Panics

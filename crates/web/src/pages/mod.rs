@@ -49,6 +49,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .route("/query_summary", page(texts::Text::summary))
         .route("/query_profile", page(texts::Text::profile))
         .route("/query_profile_plain_text", get(texts::plain_profile))
+        .route("/query_profile_encoded", get(texts::encoded_profile))
         .route("/admission", page(queues::Queues::new))
         .route("/locks", page(locks::Locks::new))
         .route("/sessions", page(sessions::Sessions::new))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use forebay_server::Query;
+use forebay_server::{Profile, Query};
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
@@ -162,6 +162,8 @@ fn downloads(id: &str) -> Markup {
             a.button href={ "/query_profile_plain_text?query_id=" (id) } download={ "profile_" (id.replace(':', "_")) ".txt" } { "Text" }
             " "
             a.button href={ "/query_profile?json&query_id=" (id) } download={ "profile_" (id.replace(':', "_")) ".json" } { "JSON" }
+            " "
+            a.button href={ "/query_profile_encoded?query_id=" (id) } download={ "profile_" (id.replace(':', "_")) ".b64" } { "Thrift" }
         }
     }
 }
@@ -171,9 +173,25 @@ pub(crate) async fn plain_profile(
     State(app): State<Arc<App>>,
     parameters: axum::extract::Query<Parameters>,
 ) -> Response {
+    bare_profile(app, parameters, Profile::to_text).await
+}
+
+/// The profile as Impala's tools read it.
+pub(crate) async fn encoded_profile(
+    State(app): State<Arc<App>>,
+    parameters: axum::extract::Query<Parameters>,
+) -> Response {
+    bare_profile(app, parameters, Profile::to_base64).await
+}
+
+async fn bare_profile(
+    app: Arc<App>,
+    parameters: axum::extract::Query<Parameters>,
+    form: fn(&Profile) -> String,
+) -> Response {
     let named = Named::of(&parameters);
     let made = aside(move || match named.find(&app) {
-        Some(query) => plain(StatusCode::OK, query.profile().to_text()),
+        Some(query) => plain(StatusCode::OK, form(&query.profile())),
         None => plain(StatusCode::NOT_FOUND, named.unknown() + "\n"),
     });
     made.await
