@@ -213,6 +213,8 @@ async fn a_question_to_the_catalog_is_limited() {
     let small = "EXPLAIN ANALYZE SELECT relname FROM pg_class ORDER BY relname";
     for role in ["ann", "cid"] {
         let client = stage.role(role).await;
+        // Without a limit of memory it would run for hours.
+        run(&client, "SET statement_timeout = '1min'").await;
         for (setting, limit) in [("0", "125.0 MB"), ("8MB", "8.0 MB")] {
             run(&client, &format!("SET statement_mem = '{setting}'")).await;
             let error = client.simple_query(&join).await.expect_err("too much");
