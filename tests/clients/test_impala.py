@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import decimal
 import getpass
@@ -9,11 +10,13 @@ import re
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from impala import dbapi
+from impala._thrift_gen.RuntimeProfile.ttypes import TRuntimeProfileFormat
 from impala.error import HiveServer2Error, OperationalError
 
 from forebay import PATIENCE_S, TPCH_TABLES, Server, wait_until
@@ -128,6 +131,8 @@ class TestImpyla:
             cursor.fetchall()
             profile = cursor.get_profile()
             assert "select count(*) from lineitem" in profile
+            encoded = cursor.get_profile(profile_format=TRuntimeProfileFormat.BASE64)
+            assert b"select count(*) from lineitem" in zlib.decompress(base64.b64decode(encoded))
             summary = cursor.get_summary()
             assert summary is not None
             log = cursor.get_log()

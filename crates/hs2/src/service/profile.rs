@@ -15,6 +15,7 @@ use crate::wire::idl::{
 
 /// Forms of a profile.
 const STRING: i32 = 0;
+const BASE64: i32 = 1;
 const JSON: i32 = 3;
 
 /// States of an execution, as the summary names them.
@@ -38,9 +39,10 @@ impl Front {
         );
         let profile = query.and_then(|query| match request.format.unwrap_or(STRING) {
             STRING => Ok(query.profile().to_text()),
+            BASE64 => Ok(query.profile().to_base64()),
             JSON => Ok(query.profile().to_json()),
             other => Err(Error::not_supported(format!(
-                "Profiles are not served in form {other}; ask for STRING or JSON."
+                "Profiles are not served in form {other}; ask for STRING, BASE64 or JSON."
             ))),
         });
         match profile {
