@@ -12,7 +12,17 @@ import duckdb
 import psycopg
 import pytest
 
-from forebay import BINARY, JDBC_CHECKS, JDBC_DRIVER, PATIENCE_S, TARGET, TPCH_TABLES, Server, run
+from forebay import (
+    BINARY,
+    JDBC_CHECKS,
+    JDBC_DRIVER,
+    PATIENCE_S,
+    TARGET,
+    TPCH_TABLES,
+    Server,
+    make_certificate,
+    run,
+)
 from known_failures import KNOWN_FAILURES
 
 # Clients must not pick up the settings of whoever runs the tests.
@@ -80,6 +90,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     for server in servers:
         if not server.ended:
             server.kill()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The certificate that the servers show, and its key."""
+    return make_certificate(tmp_path_factory.mktemp("tls"), "server")
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,16 +61,38 @@ def run(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
     )
 
 
+def make_certificate(folder: Path, name: str, *options: str) -> tuple[Path, Path]:
+    """A certificate for this machine that vouches for itself, and its key."""
+    folder.mkdir(exist_ok=True)
+    certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
+        + ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+        + (list(options) or ["-newkey", "rsa:2048"])
+        + ["-keyout", str(key), "-out", str(certificate)],
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key
+
+
 class Server:
     """A running server. Its output is in `log`, in the order in which it was written."""
 
-    def __init__(self, data_dir: Path, *arguments: object, listen: str = "127.0.0.1:0"):
+    def __init__(
+        self,
+        data_dir: Path,
+        *arguments: object,
+        listen: str = "127.0.0.1:0",
+        hs2_listen: str = "127.0.0.1:0",
+        hs2_http_listen: str = "127.0.0.1:0",
+    ):
         self.data_dir = data_dir
         data_dir.mkdir(parents=True, exist_ok=True)
         number = len(list(data_dir.parent.glob(f"{data_dir.name}-*.log")))
         self.log_path = data_dir.parent / f"{data_dir.name}-{number}.log"
         command = [BINARY, "serve", "--data-dir", data_dir, "--pg-listen", listen]
-        command += ["--hs2-listen", "127.0.0.1:0", "--hs2-http-listen", "127.0.0.1:0"]
+        command += ["--hs2-listen", hs2_listen, "--hs2-http-listen", hs2_http_listen]
         command += ["--web-listen", "127.0.0.1:0", *arguments]
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
@@ -88,6 +112,8 @@ class Server:
             raise AssertionError(f"the server did not start:\n{self.log}")
         self.hs2_port = self._port("HiveServer2")
         self.hs2_http_port = self._port("the same, HTTP")
+        pages = re.search(r"^ +web pages +http://\S+:(\d+)/", self.log, re.MULTILINE)
+        self.web_port = int(pages[1]) if pages else 0
         return address[1], int(address[2])
 
     def _port(self, label: str) -> int:
@@ -114,6 +140,12 @@ class Server:
         """A psycopg connection, in autocommit unless told otherwise."""
         options = {"autocommit": True, "connect_timeout": PATIENCE_S} | options
         return psycopg.connect(self.url, **options)
+
+    def page(self, address: str) -> dict:
+        """What a web page says in JSON."""
+        url = f"http://{self.host}:{self.web_port}{address}"
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
+            return json.load(answer)
 
     def signal(self, number: int) -> None:
         """Sends a signal."""

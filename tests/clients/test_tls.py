@@ -15,30 +15,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from forebay import JDBC_DRIVER, Server, environment, wait_until
+from forebay import JDBC_DRIVER, Server, environment, make_certificate, wait_until
 
 PSQL = shutil.which("psql") or "psql"
-
-
-def make_certificate(folder: Path, name: str, *options: str) -> tuple[Path, Path]:
-    """A certificate for this machine that vouches for itself, and its key."""
-    folder.mkdir(exist_ok=True)
-    certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
-        + ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
-        + (list(options) or ["-newkey", "rsa:2048"])
-        + ["-keyout", str(key), "-out", str(certificate)],
-        check=True,
-        capture_output=True,
-    )
-    return certificate, key
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The certificate that the servers show, and its key."""
-    return make_certificate(tmp_path_factory.mktemp("tls"), "server")
 
 
 @pytest.fixture

@@ -128,13 +128,12 @@ fn summary(query: &Query) -> TExecSummary {
     for root in &execution.children {
         add_nodes(root, &mut nodes);
     }
-    let scans = nodes.iter().filter(|node| node.num_children == 0).count();
-    let scans = i64::try_from(scans).unwrap_or(i64::MAX);
+    let ranges = |number| i64::try_from(number).unwrap_or(i64::MAX);
     TExecSummary {
         nodes: Some(nodes),
-        progress: Some(TExecProgress {
-            total_scan_ranges: Some(scans),
-            num_completed_scan_ranges: Some(if state.is_final() { scans } else { 0 }),
+        progress: query.progress().map(|scans| TExecProgress {
+            total_scan_ranges: Some(ranges(scans.total)),
+            num_completed_scan_ranges: Some(ranges(scans.done)),
         }),
         ..blank
     }
