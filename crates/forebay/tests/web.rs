@@ -307,6 +307,11 @@ async fn a_waiter_says_why_and_a_failure_says_what() {
         texts(failed, "error"),
         ["relation \"nowhere\" does not exist"]
     );
+    let all = json(&server, "/queries?sort=start").await;
+    let newest = json(&server, "/queries?sort=start&limit=2").await;
+    assert_eq!(newest["completed_log_size"], all["completed_log_size"]);
+    let ids = texts(&newest["completed_queries"], "query_id");
+    assert_eq!(ids, texts(&all["completed_queries"], "query_id")[..2]);
     server.stop();
 }
 

@@ -609,6 +609,29 @@ async fn a_client_that_never_reads_costs_no_memory() {
 }
 
 #[tokio::test]
+async fn a_client_that_stops_reading_is_disconnected() {
+    let (server, at_rest) = server(&[]).await;
+    for sql in [BIG.to_owned(), format!("COPY ({BIG}) TO STDOUT")] {
+        let mut stuck = Raw::log_in(&server);
+        stuck.query("SET idle_cursor_timeout = '20ms'");
+        stuck.send(&raw::query(&sql));
+        session_gone(&server, stuck.key.0).await;
+        let rest = stuck.until_closed_or_cut();
+        assert!(rest < 1_000_000, "the whole result arrived: {rest} rows");
+    }
+    let client = server.client().await;
+    let ended = "SELECT count(*) FROM forebay.query_log WHERE sqlstate = '57P05' \
+                 AND error LIKE '%does not read the result%'";
+    eventually("the log says why", async || {
+        value(&client, ended).await == "2"
+    })
+    .await;
+    drop(client);
+    all_given_back(&server, at_rest).await;
+    server.stop();
+}
+
+#[tokio::test]
 async fn thousands_come_and_go() {
     const CLIENTS: usize = 3_000;
     let (server, at_rest) = server(&[]).await;

@@ -281,6 +281,15 @@ impl Query {
         self.book.lock().timeline.clone()
     }
 
+    /// What happened last.
+    pub fn last_event(&self) -> Option<Cow<'static, str>> {
+        self.book
+            .lock()
+            .timeline
+            .last()
+            .map(|event| event.label.clone())
+    }
+
     /// Notes on the timeline that something happened now. Ignored once the query has ended.
     pub fn event(&self, label: impl Into<Cow<'static, str>>) {
         self.event_at(Instant::now(), label);

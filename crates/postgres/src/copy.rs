@@ -51,7 +51,7 @@ impl Connection {
                     return Err(error.into());
                 }
                 writer.end_line(self.wire.buffer());
-                flush_if_full(&mut self.wire, &copy.rows).await?;
+                flush_if_full(&mut self.wire, &mut copy.rows).await?;
             }
         }
         self.wire

@@ -239,13 +239,16 @@ impl Connection {
 
 /// Sends what has collected once it is enough. A client that does not read stops its statement
 /// here, where a cancel or a time limit still reaches it.
-pub(crate) async fn flush_if_full(wire: &mut Wire, rows: &Rows) -> Result<(), Failure> {
+pub(crate) async fn flush_if_full(wire: &mut Wire, rows: &mut Rows) -> Result<(), Failure> {
     if wire.buffer().len() < FLUSH_BYTES {
         return Ok(());
     }
     tokio::select! {
         biased;
         flushed = wire.flush() => Ok(flushed?),
-        error = rows.interrupted() => Err(error.into()),
+        error = rows.interrupted() => {
+            rows.fail(&error);
+            Err(error.into())
+        }
     }
 }

@@ -27,6 +27,9 @@ pub enum Interrupt {
     IdleSessionTimeout(Duration),
     /// `idle_cursor_timeout` ran out.
     IdleCursorTimeout,
+    /// `idle_cursor_timeout`, which is this long, ran out while a result was being sent. No error
+    /// would reach the client, so its session ends.
+    UnreadResult(Duration),
 }
 
 impl From<Interrupt> for Error {
@@ -62,6 +65,15 @@ impl From<Interrupt> for Error {
             Interrupt::IdleCursorTimeout => {
                 Self::new("57014", "canceling portal due to idle-cursor timeout")
             }
+            Interrupt::UnreadResult(limit) => Self::fatal(
+                "57P05",
+                "terminating connection because its client does not read the result",
+            )
+            .with_detail(beyond(
+                "The client took nothing of it for",
+                limit,
+                "idle_cursor_timeout",
+            )),
             Interrupt::IdleSessionTimeout(limit) => Self::fatal(
                 "57P05",
                 "terminating connection due to idle-session timeout",

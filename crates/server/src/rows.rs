@@ -235,10 +235,11 @@ impl Rows {
     }
 
     /// Waits until the statement is interrupted, for as long as a slow client is being written
-    /// to. Never returns once the statement has ended.
+    /// to. A client that takes nothing for `idle_cursor_timeout`, counted anew with each call, is
+    /// an interrupt that ends its session. Never returns once the statement has ended.
     pub async fn interrupted(&self) -> Error {
         match &self.running {
-            Some(running) => running.interrupted().await,
+            Some(running) => running.interrupted_while_unread().await,
             None => std::future::pending().await,
         }
     }

@@ -72,6 +72,8 @@ pub(crate) struct TimeLimits {
     pub(crate) statement: Option<Duration>,
     /// From the moment its plan starts.
     pub(crate) execution: Option<Duration>,
+    /// While its client takes nothing of what it is sent.
+    pub(crate) unread: Option<Duration>,
 }
 
 impl TimeLimits {
@@ -79,6 +81,7 @@ impl TimeLimits {
         Self {
             statement: settings.timeout("statement_timeout"),
             execution: settings.timeout("exec_time_limit"),
+            unread: settings.timeout("idle_cursor_timeout"),
         }
     }
 
@@ -90,6 +93,11 @@ impl TimeLimits {
     fn execution_deadline(self) -> Option<Deadline> {
         let limit = self.execution?;
         Some((Instant::now() + limit, Interrupt::ExecTimeLimit(limit)))
+    }
+
+    fn unread_deadline(self) -> Option<Deadline> {
+        let limit = self.unread?;
+        Some((Instant::now() + limit, Interrupt::UnreadResult(limit)))
     }
 }
 
@@ -235,8 +243,15 @@ impl Running {
         }
     }
 
-    pub(crate) async fn interrupted(&self) -> Error {
-        self.watch().interrupted().await.into()
+    /// Waits for what stops the statement while its client is being written to: also a client that
+    /// does not read.
+    pub(crate) async fn interrupted_while_unread(&self) -> Error {
+        let (watch, unread) = (self.watch(), self.limits.unread_deadline());
+        tokio::select! {
+            biased;
+            interrupt = watch.interrupted() => interrupt.into(),
+            interrupt = deadline(unread) => interrupt.into(),
+        }
     }
 
     pub(crate) fn suspend(&mut self) {

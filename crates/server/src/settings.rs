@@ -213,7 +213,7 @@ const DEFINITIONS: &[Definition] = &[
         "idle_cursor_timeout",
         Kind::Milliseconds,
         "1h",
-        "A cursor or portal that is not fetched from for longer is ended.",
+        "A cursor, portal or result that is not read from for longer is ended.",
     ),
     user(
         "idle_in_transaction_session_timeout",

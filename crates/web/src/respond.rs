@@ -11,7 +11,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use maud::{Markup, html};
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::app::App;
 use crate::layout;
@@ -47,7 +47,8 @@ pub(crate) trait Page: Send + Sync + 'static {
         true
     }
 
-    fn json(&self, app: &App) -> Value;
+    /// The same for programs: one object.
+    fn json(&self, app: &App) -> impl Serialize;
 
     /// Where its JSON is.
     fn json_address(&self) -> String {
@@ -92,12 +93,13 @@ pub(crate) fn html_page(status: StatusCode, markup: Markup) -> Response {
     (status, headers, markup.into_string()).into_response()
 }
 
-pub(crate) fn json(status: StatusCode, value: &Value) -> Response {
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     let headers = [
         (CONTENT_TYPE, "application/json"),
         (CACHE_CONTROL, "no-store"),
     ];
-    (status, headers, value.to_string()).into_response()
+    let text = serde_json::to_string(value).expect("texts, numbers, and texts by name");
+    (status, headers, text).into_response()
 }
 
 pub(crate) fn plain(status: StatusCode, text: String) -> Response {

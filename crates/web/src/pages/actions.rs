@@ -8,7 +8,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use forebay_server::QueryId;
 use maud::{Markup, html};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::problem::Problem;
 use crate::access::Who;
@@ -76,7 +77,7 @@ impl Page for CancelQuery {
         }
     }
 
-    fn json(&self, _: &App) -> Value {
+    fn json(&self, _: &App) -> impl Serialize {
         json!({ "error": "Cancelling changes something: it is done by POST, with the token of the form." })
     }
 }
@@ -154,7 +155,7 @@ impl Page for CloseSession {
         }
     }
 
-    fn json(&self, _: &App) -> Value {
+    fn json(&self, _: &App) -> impl Serialize {
         json!({ "error": "Closing a session changes something: it is done by POST, with the token of the form." })
     }
 }

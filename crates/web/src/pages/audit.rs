@@ -2,7 +2,8 @@
 
 use forebay_server::{AuditFound, AuditRecord, AuditSearch, QueryId};
 use maud::{Markup, html};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::queries::address_of;
 use crate::app::App;
@@ -118,7 +119,7 @@ impl Page for Audit {
                 .all(|name| self.filter(name).is_empty())
     }
 
-    fn json(&self, app: &App) -> Value {
+    fn json(&self, app: &App) -> impl Serialize {
         match app.server.audit_events(&self.search()) {
             Ok(Some(found)) => json!({
                 "enabled": true,

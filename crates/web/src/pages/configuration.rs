@@ -2,7 +2,8 @@
 
 use forebay_server::SettingRow;
 use maud::{Markup, html};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use crate::app::App;
 use crate::format::Foreign;
@@ -57,7 +58,7 @@ impl Page for Configuration {
         }
     }
 
-    fn json(&self, app: &App) -> Value {
+    fn json(&self, app: &App) -> impl Serialize {
         let flags = app.configuration.iter().map(|setting| {
             json!({
                 "name": setting.name,

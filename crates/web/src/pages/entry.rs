@@ -1,12 +1,13 @@
 //! A query as lists show it, for people and for programs.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use forebay_server::{Query, QueryState};
 use maud::{Markup, html};
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
 
 use crate::format::{self, Foreign};
 
@@ -24,6 +25,35 @@ pub(crate) struct Entry {
     pub(crate) duration: Duration,
     pub(crate) rows: u64,
     queue: Option<Arc<str>>,
+}
+
+/// An entry with the names of Impala's `/queries?json`. `waiting` means there what it means here:
+/// waiting to be closed.
+#[derive(Serialize)]
+struct Listed<'a> {
+    query_id: String,
+    stmt: String,
+    stmt_type: &'static str,
+    effective_user: &'a str,
+    user: &'a str,
+    default_db: &'a str,
+    state: &'static str,
+    start_time: String,
+    end_time: String,
+    duration: String,
+    duration_ms: u64,
+    rows_fetched: u64,
+    progress: String,
+    resource_pool: &'a str,
+    waiting: bool,
+    executing: bool,
+    last_event: Cow<'static, str>,
+    pending_reason: Option<Cow<'static, str>>,
+    error: Option<String>,
+    sqlstate: Option<String>,
+    session_id: i32,
+    client_address: &'a str,
+    application_name: &'a str,
 }
 
 impl Entry {
@@ -76,44 +106,47 @@ impl Entry {
             .or_else(|| self.query.error())
     }
 
-    /// With the names of Impala's `/queries?json`. `waiting` means there what it means here: waiting
-    /// to be closed.
-    pub(crate) fn json(&self) -> Value {
+    /// As programs see it.
+    fn listed(&self) -> Listed<'_> {
         let info = self.query.info();
         let end = self.query.ended_at().map(format::exact_moment);
-        let timeline = self.query.timeline();
-        let last_event = timeline.last().map(|event| event.label.to_string());
-        let statement = format::shortened(&info.statement, SHOWN_STATEMENT_BYTES);
-        json!({
-            "query_id": self.id(),
-            "stmt": statement,
-            "stmt_type": info.statement_type,
-            "effective_user": &*info.effective_role,
-            "user": &*info.role,
-            "default_db": &*info.database,
-            "state": self.state.as_str(),
-            "start_time": format::exact_moment(self.start),
-            "end_time": end.unwrap_or_default(),
-            "duration": format::duration(self.duration),
-            "duration_ms": u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
-            "rows_fetched": self.rows,
-            "progress": format::progress(self.query.progress()),
-            "resource_pool": self.queue(),
-            "waiting": self.waits_to_be_closed,
-            "executing": !self.state.is_final() && !self.waits_to_be_closed,
-            "last_event": last_event.unwrap_or_default(),
-            "pending_reason": self.query.pending_reason(),
-            "error": self.query.error(),
-            "sqlstate": self.query.sqlstate(),
-            "session_id": info.session_id,
-            "client_address": &*info.client_address,
-            "application_name": &*info.application_name,
-        })
+        let last_event = self.query.last_event();
+        Listed {
+            query_id: self.id(),
+            stmt: format::shortened(&info.statement, SHOWN_STATEMENT_BYTES),
+            stmt_type: info.statement_type,
+            effective_user: &info.effective_role,
+            user: &info.role,
+            default_db: &info.database,
+            state: self.state.as_str(),
+            start_time: format::exact_moment(self.start),
+            end_time: end.unwrap_or_default(),
+            duration: format::duration(self.duration),
+            duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
+            rows_fetched: self.rows,
+            progress: format::progress(self.query.progress()),
+            resource_pool: self.queue(),
+            waiting: self.waits_to_be_closed,
+            executing: !self.state.is_final() && !self.waits_to_be_closed,
+            last_event: last_event.unwrap_or_default(),
+            pending_reason: self.query.pending_reason(),
+            error: self.query.error(),
+            sqlstate: self.query.sqlstate(),
+            session_id: info.session_id,
+            client_address: &info.client_address,
+            application_name: &info.application_name,
+        }
     }
 
     /// Its state as a coloured word.
     pub(crate) fn badge(&self) -> Markup {
         badge(self.state, self.waits_to_be_closed)
+    }
+}
+
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.listed().serialize(serializer)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use forebay_server::{HeldLock, Wait, WaitTarget};
 use maud::{Markup, html};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::overview::wait_table;
@@ -85,7 +86,7 @@ impl Page for Locks {
         }
     }
 
-    fn json(&self, app: &App) -> Value {
+    fn json(&self, app: &App) -> impl Serialize {
         let locks = app.server.locks();
         let lock = |lock: &HeldLock| {
             json!({

@@ -6,7 +6,8 @@ use axum::extract::{Extension, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::actions::{Fields, checked, done};
 use super::problem::Problem;
@@ -60,7 +61,7 @@ impl Page for Logs {
         }
     }
 
-    fn json(&self, app: &App) -> Value {
+    fn json(&self, app: &App) -> impl Serialize {
         let lines = app.logs.lines();
         let line = |line: &Line| {
             json!({

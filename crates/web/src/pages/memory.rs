@@ -1,6 +1,7 @@
 //! Memory: the process's, the allocator's, the queues'.
 
 use maud::{Markup, html};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::queues;
@@ -56,7 +57,7 @@ impl Page for Memory {
         }
     }
 
-    fn json(&self, app: &App) -> Value {
+    fn json(&self, app: &App) -> impl Serialize {
         let object = |figures: Vec<Figure>| {
             let entries = figures
                 .into_iter()

@@ -8,6 +8,7 @@ use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
+use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::app::App;
@@ -72,7 +73,7 @@ impl Page for Metrics {
         }
     }
 
-    fn json(&self, app: &App) -> Json {
+    fn json(&self, app: &App) -> impl Serialize {
         let metrics = prometheus::values(app);
         let metrics = metrics.iter().flat_map(|metric| {
             metric.values.iter().map(move |(labels, value)| {

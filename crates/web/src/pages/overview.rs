@@ -2,7 +2,8 @@
 
 use forebay_server::{QueueOverview, Wait};
 use maud::{Markup, html};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::entry::{self, Entry};
 use super::{archive, queues};
@@ -52,7 +53,7 @@ impl Page for Overview {
         }
     }
 
-    fn json(&self, app: &App) -> Value {
+    fn json(&self, app: &App) -> impl Serialize {
         let counters = app.server.registry().counters();
         let last = app.history.last();
         let waits = app.server.waits();

@@ -6,7 +6,8 @@ use axum::extract::{Query, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use maud::{Markup, html};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use crate::app::App;
 use crate::format::{Foreign, shortened};
@@ -39,7 +40,7 @@ impl Page for Problem {
         false
     }
 
-    fn json(&self, _: &App) -> Value {
+    fn json(&self, _: &App) -> impl Serialize {
         json!({ "error": self.text })
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use forebay_server::QueryState;
 use maud::{Markup, html};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::entry::{self, Entry};
 use crate::app::App;
@@ -26,6 +26,8 @@ pub(crate) struct Queries {
     descending: bool,
     /// Counted from 1.
     page: usize,
+    /// The most completed queries that programs get.
+    limit: usize,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -75,15 +77,30 @@ struct Lists {
     completed: Vec<Entry>,
 }
 
+/// The lists for programs, with Impala's names. The log may be long: each entry is written on its own,
+/// without a tree of values in between.
+#[derive(Serialize)]
+struct Json {
+    num_in_flight_queries: usize,
+    num_executing_queries: usize,
+    num_waiting_queries: usize,
+    in_flight_queries: Vec<Entry>,
+    /// As many as match the filter, also beyond the limit.
+    completed_log_size: usize,
+    completed_queries: Vec<Entry>,
+}
+
 impl Queries {
     pub(crate) fn new(parameters: Parameters) -> Self {
         let named = |name: &str| Sort::ALL.into_iter().find(|(_, n, _)| *n == name);
         let sort = parameters.get("sort").and_then(|name| named(name));
         let page = parameters.get("page").and_then(|page| page.parse().ok());
+        let limit = parameters.get("limit").and_then(|limit| limit.parse().ok());
         Self {
             sort: sort.map_or(Sort::Start, |(sort, ..)| sort),
             descending: parameters.get("order").is_none_or(|order| order != "asc"),
             page: page.unwrap_or(1).clamp(1, 1_000_000),
+            limit: limit.unwrap_or(usize::MAX),
             parameters,
         }
     }
@@ -266,19 +283,20 @@ impl Page for Queries {
         }
     }
 
-    fn json(&self, app: &App) -> Value {
-        let lists = self.lists(app);
-        let executing = lists.in_flight.len();
-        let in_flight = lists.in_flight.iter().chain(&lists.waiting);
-        let in_flight: Vec<Value> = in_flight.map(Entry::json).collect();
-        json!({
-            "num_in_flight_queries": in_flight.len(),
-            "num_executing_queries": executing,
-            "num_waiting_queries": lists.waiting.len(),
-            "in_flight_queries": in_flight,
-            "completed_log_size": lists.completed.len(),
-            "completed_queries": lists.completed.iter().map(Entry::json).collect::<Vec<_>>(),
-        })
+    fn json(&self, app: &App) -> impl Serialize {
+        let mut lists = self.lists(app);
+        let (executing, waiting) = (lists.in_flight.len(), lists.waiting.len());
+        let completed = lists.completed.len();
+        lists.in_flight.append(&mut lists.waiting);
+        lists.completed.truncate(self.limit);
+        Json {
+            num_in_flight_queries: lists.in_flight.len(),
+            num_executing_queries: executing,
+            num_waiting_queries: waiting,
+            in_flight_queries: lists.in_flight,
+            completed_log_size: completed,
+            completed_queries: lists.completed,
+        }
     }
 
     fn json_address(&self) -> String {

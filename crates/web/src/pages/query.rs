@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use forebay_server::{Profile, Query, QueryId, TimelineEvent, UnknownQuery};
 use maud::{Markup, html};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::entry::{Entry, badge};
@@ -108,7 +109,7 @@ impl Page for OneQuery {
         }
     }
 
-    fn json(&self, app: &App) -> Value {
+    fn json(&self, app: &App) -> impl Serialize {
         let Some(query) = self.0.find(app) else {
             return json!({ "error": self.0.unknown() });
         };
@@ -118,7 +119,7 @@ impl Page for OneQuery {
             .map(|event| json!({ "event": event.label, "at_us": event.at_micros }))
             .collect();
         let info = query.info();
-        let mut value = Entry::new(Arc::clone(&query)).json();
+        let mut value = json!(Entry::new(Arc::clone(&query)));
         value["stmt"] = json!(&*info.statement);
         value["protocol"] = json!(info.protocol);
         value["timeline"] = json!(timeline);

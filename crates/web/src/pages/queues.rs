@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use forebay_server::{Holder, QueueOverview, Wait, WaitTarget};
 use maud::{Markup, html};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::queries::encoded;
@@ -129,7 +130,7 @@ impl Page for Queues {
         }
     }
 
-    fn json(&self, app: &App) -> Value {
+    fn json(&self, app: &App) -> impl Serialize {
         let waits = app.server.waits();
         let queues = self.queues(app);
         let pools = queues.iter().map(|queue| {

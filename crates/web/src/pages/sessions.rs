@@ -2,6 +2,7 @@
 
 use forebay_server::Backend;
 use maud::{Markup, html};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -39,7 +40,7 @@ impl Page for Sessions {
         }
     }
 
-    fn json(&self, app: &App) -> Value {
+    fn json(&self, app: &App) -> impl Serialize {
         let sessions = app.server.sessions();
         let active = sessions.iter().filter(|s| s.state == "active").count();
         json!({

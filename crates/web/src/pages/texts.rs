@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use forebay_server::{Profile, Query};
 use maud::{Markup, html};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::plan;
@@ -143,7 +144,7 @@ impl Page for Text {
         }
     }
 
-    fn json(&self, app: &App) -> Value {
+    fn json(&self, app: &App) -> impl Serialize {
         match self.named.find(app) {
             Some(query) => self.part.json(&query),
             None => json!({ "error": self.named.unknown() }),
