@@ -69,14 +69,15 @@ def test_another_thrift_library_reads_the_profiles(data_dir: Path):
     assert [tree.nodes[1].info_strings["Sql Statement"] for tree in queries] == STATEMENTS
     for line, tree, ours in zip(lines, trees, map(json.loads, printed), strict=True):
         assert tree.profile_version == 1
-        check(iter(tree.nodes), ours)
+        check(iter(tree.nodes), ours["contents"])
         assert tree.nodes[0].name == f"Query (id={line.split(' ')[1]})"
 
     join = queries[0]
-    timeline = join.nodes[1].event_sequences[0]
-    assert timeline.labels[0] == "Registered"
+    compilation, timeline = join.nodes[1].event_sequences
+    assert compilation.labels == ["Planning finished"]
+    assert timeline.labels[0] == "Query submitted"
     assert "Planning finished" in timeline.labels
-    assert timeline.labels[-1] == "Finished"
+    assert timeline.labels[-2:] == ["Last row fetched", "Unregister query"]
     assert timeline.timestamps == sorted(timeline.timestamps)
     operators = [node for node in join.nodes if node.node_metadata]
     assert [node.node_metadata.plan_node_id for node in operators] == list(range(len(operators)))
@@ -89,11 +90,13 @@ UNITS = {"UNIT": 0, "BYTES": 3, "TIME_NS": 5}
 def check(nodes, ours: dict):
     """The nodes, each before its children, are our tree."""
     node = next(nodes)
-    assert node.name == ours["name"]
-    assert node.num_children == len(ours.get("children", []))
-    assert [[k, node.info_strings[k]] for k in node.info_strings_display_order] == ours.get("info", [])
+    assert node.name == ours["profile_name"]
+    assert node.num_children == ours["num_children"] == len(ours.get("child_profiles", []))
+    assert [{"key": k, "value": node.info_strings[k]} for k in node.info_strings_display_order] == ours.get(
+        "info_strings", []
+    )
     assert [(c.name, c.unit, c.value) for c in node.counters] == [
-        (c["name"], UNITS[c["unit"]], c["value"]) for c in ours.get("counters", [])
+        (c["counter_name"], UNITS[c["unit"]], c["value"]) for c in ours.get("counters", [])
     ]
-    for child in ours.get("children", []):
+    for child in ours.get("child_profiles", []):
         check(nodes, child)

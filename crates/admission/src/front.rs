@@ -121,7 +121,7 @@ impl Admission {
                 core.slot(owner.owner(), queue, None, effects)
             })
             .await?;
-        Ok(Slot::new(owner.clone(), queue))
+        Ok(self.granted(owner, queue))
     }
 
     /// As [`Admission::slot`], for a statement that was admitted before and goes on: who reads from
@@ -136,7 +136,7 @@ impl Admission {
                 core.share(owner.owner(), queue, effects)
             })
             .await?;
-        Ok(Slot::new(owner.clone(), queue))
+        Ok(self.granted(owner, queue))
     }
 
     /// As [`Admission::slot`], for a statement whose demand is known before: both together.
@@ -155,7 +155,10 @@ impl Admission {
                 core.slot(owner.owner(), queue, Some(demand), effects)
             })
             .await?;
-        Ok(both(owner, queue, demand))
+        Ok((
+            self.granted(owner, queue),
+            Charge::new(owner.clone(), queue, demand),
+        ))
     }
 
     /// Whether a statement of this cost needs nothing of the queue (`MIN_COST`).
@@ -229,7 +232,18 @@ impl Admission {
                 core.step_aside(owner.owner(), queue, demand, &locks, effects)
             })
             .await?;
-        Ok(both(&owner, queue, demand))
+        Ok((
+            self.granted(&owner, queue),
+            Charge::new(owner, queue, demand),
+        ))
+    }
+
+    /// The guard of a slot that was granted a moment ago.
+    fn granted(&self, owner: &OwnerGuard, queue: QueueId) -> Slot {
+        let beyond = self
+            .0
+            .look(|core| core.granted_beyond(owner.owner(), queue));
+        Slot::new(owner.clone(), queue, beyond)
     }
 
     /// Why a transaction waits, and since when; `None` when it does not.
@@ -293,11 +307,6 @@ impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admission").finish_non_exhaustive()
     }
-}
-
-fn both(owner: &OwnerGuard, queue: QueueId, demand: Demand) -> (Slot, Charge) {
-    let slot = Slot::new(owner.clone(), queue);
-    (slot, Charge::new(owner.clone(), queue, demand))
 }
 
 impl Front {

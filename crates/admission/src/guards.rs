@@ -50,14 +50,16 @@ impl Drop for OwnerLife {
 pub struct Slot {
     owner: OwnerGuard,
     queue: QueueId,
+    overcommitted: bool,
     armed: bool,
 }
 
 impl Slot {
-    pub(crate) fn new(owner: OwnerGuard, queue: QueueId) -> Self {
+    pub(crate) fn new(owner: OwnerGuard, queue: QueueId, overcommitted: bool) -> Self {
         Self {
             owner,
             queue,
+            overcommitted,
             armed: true,
         }
     }
@@ -72,6 +74,13 @@ impl Slot {
     #[must_use]
     pub fn queue(&self) -> QueueId {
         self.queue
+    }
+
+    /// Whether it, or the charge that was granted with it, was granted beyond a limit, because the
+    /// wait for it could never have ended.
+    #[must_use]
+    pub fn is_overcommitted(&self) -> bool {
+        self.overcommitted
     }
 
     /// The slot without its guard, for a step that gives it back itself.

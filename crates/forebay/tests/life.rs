@@ -87,8 +87,8 @@ async fn a_clean_stop_leaves_every_query_in_every_file() {
         "Query State: FINISHED",
         "ExecSummary:",
         "Query Timeline:",
-        "First row available",
-        "RowsReturned: 5",
+        "Rows available",
+        "RowsReturned: 5 (5)",
     ] {
         assert!(scan.contains(part), "no {part} in {scan}");
     }

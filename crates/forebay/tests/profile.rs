@@ -82,7 +82,7 @@ async fn profiles_are_printed_by_file_and_by_id() {
     assert_eq!(json.lines().count(), STATEMENTS.len());
     for (line, id) in json.lines().zip(&ids) {
         let read: serde_json::Value = serde_json::from_str(line).expect("JSON");
-        assert_eq!(read["name"], format!("Query (id={id})"));
+        assert_eq!(read["contents"]["profile_name"], format!("Query (id={id})"));
     }
 
     let one = profile(&[&ids[1], "--data-dir", path(&data)]).expect("a profile");
@@ -186,5 +186,118 @@ async fn an_archived_profile_is_what_the_pages_showed() {
     let page = |form: &str| format!("/query_profile_{form}?query_id={id}");
     assert_eq!(http::get(&server, &page("encoded")).await.body, payload);
     assert_eq!(http::get(&server, &page("plain_text")).await.body, printed);
+    server.stop();
+}
+
+/// The profile of the query with this statement, wherever it is.
+async fn profile_of(server: &Server, statement: &str) -> String {
+    let path = format!("/queries?text={}", statement.replace(' ', "%20"));
+    let lists = http::json(server, &path).await;
+    let entries = ["in_flight_queries", "completed_queries"].map(|list| lists[list][0].clone());
+    let entry = entries.into_iter().find(|entry| !entry.is_null());
+    let Some(id) = entry.as_ref().and_then(|entry| entry["query_id"].as_str()) else {
+        return String::new();
+    };
+    let path = format!("/query_profile_plain_text?query_id={id}");
+    http::get(server, &path).await.body
+}
+
+/// A line of a profile without what stands in front of it.
+fn line<'a>(profile: &'a str, name: &str) -> &'a str {
+    let mut lines = profile.lines().map(str::trim_start);
+    let found = lines.find_map(|line| line.strip_prefix(&format!("{name}: ")));
+    found.unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_profile_tells_how_admission_went() {
+    const RESULT: &str = "Admission result";
+    let server = Server::start(&[]);
+    let admin = server.client().await;
+    let run = async |sql: &str| admin.batch_execute(sql).await.expect(sql);
+    run("CREATE RESOURCE QUEUE narrow WITH (ACTIVE_STATEMENTS=1)").await;
+    run("CREATE ROLE ada LOGIN RESOURCE QUEUE narrow").await;
+    let mut config = server.client_config();
+    config.user("ada");
+    let client = async || common::connect(&config).await.expect("a session");
+    let shows = async |statement: &str, result: &str| {
+        common::eventually(result, async || {
+            line(&profile_of(&server, statement).await, RESULT) == result
+        })
+        .await;
+        profile_of(&server, statement).await
+    };
+
+    let holder = client().await;
+    let hold = "BEGIN; SET exec_time_limit = '1h'; DECLARE c CURSOR FOR SELECT 'held'";
+    holder.batch_execute(hold).await.expect("a cursor");
+    let held = shows("CURSOR FOR SELECT 'held'", "Admitted immediately").await;
+    assert_eq!(line(&held, "Request Pool"), "narrow");
+    let options = line(&held, "Query Options (set by configuration)");
+    assert!(options.contains("exec_time_limit=1h"), "{options}");
+
+    let begin = |waiter: tokio_postgres::Client, sql: &'static str| {
+        let cancel = waiter.cancel_token();
+        (
+            cancel,
+            tokio::spawn(async move { waiter.simple_query(sql).await.is_ok() }),
+        )
+    };
+    let (_, admitted) = begin(client().await, "SELECT 'admitted'");
+    let waiting = shows("SELECT 'admitted'", "Queued").await;
+    let reason = line(&waiting, "Initial admission queue reason");
+    assert!(
+        reason.starts_with("place 1; all 1 slots are taken"),
+        "{reason}"
+    );
+    assert_eq!(line(&waiting, "Waits For"), reason);
+    assert_eq!(line(&waiting, "Impala Query State"), "PENDING");
+    assert!(waiting.contains("- Queued: "), "{waiting}");
+    assert!(!waiting.contains("- Completed admission: "), "{waiting}");
+
+    let (cancel, cancelled) = begin(client().await, "SELECT 'cancelled'");
+    shows("SELECT 'cancelled'", "Queued").await;
+    cancel
+        .cancel_query(tokio_postgres::NoTls)
+        .await
+        .expect("a cancel");
+    assert!(!cancelled.await.expect("no panic"));
+    shows("SELECT 'cancelled'", "Cancelled (queued)").await;
+
+    run("ALTER RESOURCE QUEUE narrow WITH (QUEUE_TIMEOUT='10ms')").await;
+    common::failure(&client().await, "SELECT 'late'").await;
+    shows("SELECT 'late'", "Timed out (queued)").await;
+    run("ALTER RESOURCE QUEUE narrow WITH (MAX_QUEUED=1)").await;
+    common::failure(&client().await, "SELECT 'refused'").await;
+    let refused = shows("SELECT 'refused'", "Rejected").await;
+    assert_eq!(line(&refused, "Query State"), "EXCEPTION");
+    assert_eq!(line(&refused, "Errors"), line(&refused, "Query Status"));
+
+    holder.batch_execute("COMMIT").await.expect("its end");
+    assert!(admitted.await.expect("no panic"));
+    let ended = shows("SELECT 'admitted'", "Admitted (queued)").await;
+    assert_eq!(line(&ended, "Latest admission queue reason"), reason);
+    let summary = ended.split("ImpalaServer:").next().unwrap_or_default();
+    let events: Vec<&str> = summary
+        .lines()
+        .filter_map(|line| line.strip_prefix("       - "))
+        .filter_map(|event| event.split(':').next())
+        .collect();
+    assert_eq!(
+        events,
+        [
+            "Planning finished",
+            "Query submitted",
+            "Submit for admission",
+            "Queued",
+            "Completed admission",
+            "Planning finished",
+            "Execution started",
+            "Rows available",
+            "Last row fetched",
+            "Released admission control resources",
+            "Unregister query",
+        ]
+    );
     server.stop();
 }

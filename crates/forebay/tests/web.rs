@@ -143,7 +143,7 @@ async fn a_query_is_shown_while_it_runs_and_after() {
     assert_eq!(queries["num_waiting_queries"], 0);
     let one = json(&server, &format!("/query?query_id={id}")).await;
     assert_eq!(one["stmt"], ENDLESS);
-    assert_eq!(one["timeline"][0]["event"], "Registered");
+    assert_eq!(one["timeline"][0]["event"], "Query submitted");
     for path in ["/", "/queries", "/sessions"] {
         assert!(page(&server, path).await.body.contains(ENDLESS), "{path}");
     }

@@ -4,12 +4,41 @@ use crate::AuditObject;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How a statement fares with the resource queue that governs it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AdmissionState {
+    /// It has asked for nothing yet, or need not ask.
+    #[default]
+    NotAsked,
+    /// It has asked, and waits, or was ended before an answer.
+    Asked,
+    /// It has what it asked for.
+    Admitted,
+    /// It never will have it.
+    Rejected,
+    /// It has waited for longer than it may.
+    TimedOut,
+}
+
+/// Why a statement had to wait in its queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueReasons {
+    /// When its first wait began.
+    pub initial: Arc<str>,
+    /// When its latest wait began.
+    pub latest: Arc<str>,
+}
+
 /// What the way of a statement finds out, step by step. Times are sums: a statement may wait, plan
 /// and run more than once.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
     /// The resource queue that governs it.
     pub queue: Option<Arc<str>>,
+    /// How it fares with that queue.
+    pub admission: AdmissionState,
+    /// Why it had to wait there, at first and lately; `None` for one that never had to.
+    pub queue_reasons: Option<QueueReasons>,
     /// Waiting for slot and charge.
     pub queue_wait: Duration,
     /// Waiting for relation locks.

@@ -59,12 +59,13 @@ mod rotated;
 mod row;
 mod state;
 mod sync;
+mod timeline;
 
 pub use archive::{Archive, KeepNothing};
 pub use audit::{AuditEvent, AuditLog, AuditObject};
 pub use audit_search::{AuditFound, AuditRecord, AuditSearch, AuditedObject};
 pub use columns::{COLUMNS, Column};
-pub use facts::Facts;
+pub use facts::{AdmissionState, Facts, QueueReasons};
 pub use files::{ArchiveFiles, ArchiveHealth, ArchiveOptions, OnAuditFailure};
 pub use histogram::{DurationCounts, Histogram};
 pub use history::{
@@ -75,9 +76,10 @@ pub use log::QueryLogLimits;
 pub use outage::LogHealth;
 pub use pool::{PoolSettings, PoolStatus};
 pub use profile_log::{ProfileEntry, ProfileLog, ProfileReader};
-pub use query::{NewQuery, Outcome, Query, SQLSTATE_CANCELLED, TimelineEvent};
+pub use query::{NewQuery, Outcome, Query, SQLSTATE_CANCELLED};
 pub use record::QueryRecord;
 pub use redact::{RedactionError, Redactor};
 pub use registry::{Counters, Listing, PushBack, RegisteredQuery, Registry, UnknownQuery};
 pub use rotated::{RotatedFile, Rotation, files_of_log};
 pub use state::QueryState;
+pub use timeline::TimelineEvent;

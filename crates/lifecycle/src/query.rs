@@ -2,6 +2,7 @@
 
 use crate::profile::{self, FrozenProfile, Operator, PlanProfile, Profile, ScanProgress, Totals};
 use crate::sync::{AtomicBool, Mutex};
+use crate::timeline::{Timeline, TimelineEvent, whole_micros};
 use crate::{Facts, QueryId, QueryState};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::borrow::Cow;
@@ -12,13 +13,6 @@ use std::time::{Duration, Instant};
 
 /// The SQLSTATE of a query that ended because it was cancelled: PostgreSQL's `query_canceled`.
 pub const SQLSTATE_CANCELLED: &str = "57014";
-
-/// How many events a timeline keeps. A cursor that is fetched for days must not grow without bound;
-/// the event of the end is kept in any case.
-const TIMELINE_MAX_EVENTS: usize = 256;
-
-/// Most statements have four to seven events, so that one allocation holds them.
-const TIMELINE_FIRST_CAPACITY: usize = 8;
 
 /// What is known about a query when it is registered. It never changes.
 ///
@@ -46,6 +40,10 @@ pub struct NewQuery {
     pub statement: Arc<str>,
     /// The kind of statement as its command tag begins, for example `SELECT`.
     pub statement_type: &'static str,
+    /// The settings that are not at their defaults: `name=value`, separated by commas.
+    pub options: Arc<str>,
+    /// Who a proxy says that the client is, where one stands between.
+    pub http_origin: Option<Arc<str>>,
 }
 
 impl Default for NewQuery {
@@ -62,6 +60,8 @@ impl Default for NewQuery {
             database: Arc::default(),
             statement: Arc::default(),
             statement_type: "",
+            options: Arc::default(),
+            http_origin: None,
         }
     }
 }
@@ -96,15 +96,6 @@ impl Outcome {
     }
 }
 
-/// Something that happened to a query.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TimelineEvent {
-    /// What happened.
-    pub label: Cow<'static, str>,
-    /// When, in microseconds since the query was registered.
-    pub at_micros: u64,
-}
-
 /// A query's book-keeping. It is shared: by the statement that runs, by the registry, by the log and
 /// by everyone who looks.
 pub struct Query {
@@ -134,7 +125,7 @@ struct Frozen {
 struct Book {
     state: QueryState,
     pending_reason: Option<Cow<'static, str>>,
-    timeline: Vec<TimelineEvent>,
+    timeline: Timeline,
     end: Option<(Duration, Outcome)>,
     facts: Facts,
     /// What the operators measure; gone once the profile is frozen.
@@ -147,11 +138,6 @@ struct Book {
 
 impl Query {
     pub(crate) fn new(info: NewQuery, serial: u64) -> Self {
-        let mut timeline = Vec::with_capacity(TIMELINE_FIRST_CAPACITY);
-        timeline.push(TimelineEvent {
-            label: "Registered".into(),
-            at_micros: 0,
-        });
         Query {
             id: info.id.unwrap_or_else(QueryId::random),
             serial,
@@ -164,7 +150,7 @@ impl Query {
             book: Mutex::new(Book {
                 state: QueryState::Created,
                 pending_reason: None,
-                timeline,
+                timeline: Timeline::new("Query submitted"),
                 end: None,
                 facts: Facts::default(),
                 plan: None,
@@ -278,16 +264,14 @@ impl Query {
 
     /// What happened so far, oldest first.
     pub fn timeline(&self) -> Vec<TimelineEvent> {
-        self.book.lock().timeline.clone()
+        self.book.lock().timeline.events().to_vec()
     }
 
     /// What happened last.
     pub fn last_event(&self) -> Option<Cow<'static, str>> {
-        self.book
-            .lock()
-            .timeline
-            .last()
-            .map(|event| event.label.clone())
+        let book = self.book.lock();
+        let last = book.timeline.events().last();
+        last.map(|event| event.label.clone())
     }
 
     /// Notes on the timeline that something happened now. Ignored once the query has ended.
@@ -299,7 +283,8 @@ impl Query {
     pub fn event_at(&self, at: Instant, label: impl Into<Cow<'static, str>>) {
         let mut book = self.book.lock();
         if !book.state.is_final() {
-            book.note(at.saturating_duration_since(self.started), label.into());
+            let since_start = at.saturating_duration_since(self.started);
+            book.timeline.note(since_start, label.into());
         }
     }
 
@@ -367,10 +352,7 @@ impl Query {
 
     /// The summary table of its operators; empty for a query that never ran a plan.
     pub fn summary(&self) -> String {
-        let profile = self.profile();
-        let summary = profile.child("Summary");
-        let table = summary.and_then(|node| node.info("ExecSummary"));
-        table.unwrap_or_default().to_owned()
+        self.profile().summary_table().to_owned()
     }
 
     /// The profile of a query that has ended, compressed.
@@ -423,11 +405,15 @@ impl Query {
         size_of::<Self>() + self.info.statement.len() + frozen
     }
 
-    /// The query waits from now on; `reason` says for what. False, and nothing changed, if it has
-    /// ended meanwhile.
-    pub fn set_pending(&self, reason: impl Into<Cow<'static, str>>) -> bool {
-        let reason = reason.into();
-        self.go_to(QueryState::Pending, Instant::now(), Some(reason))
+    /// The query waits from now on: `label` says so on its timeline, `reason` says for what. False,
+    /// and nothing changed, if it has ended meanwhile.
+    pub fn set_pending(
+        &self,
+        label: impl Into<Cow<'static, str>>,
+        reason: impl Into<Cow<'static, str>>,
+    ) -> bool {
+        let reason = Some(reason.into());
+        self.go_to(QueryState::Pending, Instant::now(), label.into(), reason)
     }
 
     /// The query runs from now on. False, and nothing changed, if it has ended meanwhile.
@@ -437,13 +423,14 @@ impl Query {
 
     /// As [`Query::set_running`], since a moment ago: after the last event.
     pub fn set_running_since(&self, at: Instant) -> bool {
-        self.go_to(QueryState::Running, at, None)
+        self.go_to(QueryState::Running, at, "Execution started".into(), None)
     }
 
     fn go_to(
         &self,
         next: QueryState,
         at: Instant,
+        label: Cow<'static, str>,
         pending_reason: Option<Cow<'static, str>>,
     ) -> bool {
         let mut book = self.book.lock();
@@ -457,12 +444,8 @@ impl Query {
             );
             return false;
         }
-        let label = match &pending_reason {
-            Some(reason) => Cow::Owned(format!("Pending: {reason}")),
-            None => Cow::Borrowed("Running"),
-        };
         let since_start = at.saturating_duration_since(self.started);
-        book.note(since_start, label);
+        book.timeline.note(since_start, label);
         if next == QueryState::Running {
             book.facts
                 .started_us
@@ -482,10 +465,8 @@ impl Query {
         let duration = self.started.elapsed();
         book.state = outcome.state();
         book.pending_reason = None;
-        book.timeline.push(TimelineEvent {
-            label: end_label(&outcome).into(),
-            at_micros: whole_micros(duration),
-        });
+        let labels = profile::end_labels(&outcome, &book.facts);
+        book.timeline.end(duration, labels);
         book.end = Some((duration, outcome));
         let plan = book.plan.clone();
         drop(book);
@@ -494,29 +475,6 @@ impl Query {
         }
         true
     }
-}
-
-impl Book {
-    fn note(&mut self, since_start: Duration, label: Cow<'static, str>) {
-        if self.timeline.len() < TIMELINE_MAX_EVENTS {
-            self.timeline.push(TimelineEvent {
-                label,
-                at_micros: whole_micros(since_start),
-            });
-        }
-    }
-}
-
-fn end_label(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Finished => "Finished",
-        Outcome::Exception { .. } => "Exception",
-        Outcome::Cancelled { .. } => "Cancelled",
-    }
-}
-
-fn whole_micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Debug for Query {
@@ -545,7 +503,7 @@ mod tests {
     fn a_life_with_a_wait_and_a_step_aside() {
         let query = Query::new(NewQuery::default(), 1);
         assert_eq!(query.state(), QueryState::Created);
-        assert!(query.set_pending("a slot of pg_default"));
+        assert!(query.set_pending("Queued", "a slot of pg_default"));
         assert_eq!(
             query.pending_reason().as_deref(),
             Some("a slot of pg_default")
@@ -553,19 +511,20 @@ mod tests {
         assert!(query.set_running());
         assert_eq!(query.pending_reason(), None);
         query.event("Planned");
-        assert!(query.set_pending("memory of pg_default"));
+        assert!(query.set_pending("Queued", "memory of pg_default"));
         assert!(query.set_running());
         assert!(query.finalize(Outcome::Finished));
         assert_eq!(
             labels(&query),
             [
-                "Registered",
-                "Pending: a slot of pg_default",
-                "Running",
+                "Query submitted",
+                "Queued",
+                "Execution started",
                 "Planned",
-                "Pending: memory of pg_default",
-                "Running",
-                "Finished",
+                "Queued",
+                "Execution started",
+                "Request finished",
+                "Unregister query",
             ]
         );
         assert!(query.timeline().is_sorted_by_key(|event| event.at_micros));
@@ -583,13 +542,16 @@ mod tests {
 
         query.event("too late");
         assert!(!query.set_running());
-        assert!(!query.set_pending("anything"));
+        assert!(!query.set_pending("Queued", "anything"));
 
         assert_eq!(query.state(), QueryState::Cancelled);
         assert_eq!(query.outcome(), Some(outcome));
         assert_eq!(query.error().as_deref(), Some("the client asked"));
         assert_eq!(query.sqlstate().as_deref(), Some("57014"));
-        assert_eq!(labels(&query), ["Registered", "Cancelled"]);
+        assert_eq!(
+            labels(&query),
+            ["Query submitted", "Cancelled", "Unregister query"]
+        );
         assert!(query.ended_at().unwrap() >= query.started_at());
         assert_eq!(query.duration(), query.duration());
     }
@@ -601,17 +563,5 @@ mod tests {
         let query = Query::new(NewQuery::default(), 1);
         query.set_running();
         query.set_running();
-    }
-
-    #[test]
-    fn a_timeline_is_bounded_and_keeps_the_end() {
-        let query = Query::new(NewQuery::default(), 1);
-        for _ in 0..10 * TIMELINE_MAX_EVENTS {
-            query.event("Fetched");
-        }
-        query.finalize(Outcome::Finished);
-        let labels = labels(&query);
-        assert_eq!(labels.len(), TIMELINE_MAX_EVENTS + 1);
-        assert_eq!(labels.last().unwrap(), "Finished");
     }
 }

@@ -139,6 +139,7 @@ impl Session {
         let admission = &self.server.inner.admission;
         let wait = admission.slot(&self.handle.owner, queue.id);
         let slot = self.admission_wait(running, &queue.wanted(), wait).await?;
+        running.took(&slot);
         Ok(Holds {
             slot: Some(slot),
             charge: None,
@@ -158,6 +159,7 @@ impl Session {
         }
         let wait = admission.slot_and_charge(&self.handle.owner, queue.id, demand);
         let (slot, charge) = self.admission_wait(running, &queue.wanted(), wait).await?;
+        running.took(&slot);
         Ok(Holds {
             slot: Some(slot),
             charge: Some(charge),
@@ -197,7 +199,9 @@ impl Session {
             .inner
             .admission
             .share(&self.handle.owner, QueueId(queue.oid));
-        Ok(Some(self.admission_wait(running, &wanted, wait).await?))
+        let slot = self.admission_wait(running, &wanted, wait).await?;
+        running.took(&slot);
+        Ok(Some(slot))
     }
 
     /// The resource queue that governs a statement, which the role in force decides. What only
@@ -248,6 +252,7 @@ impl Session {
         let wanted = aside.queue.wanted();
         let wait = admission.step_aside(aside.slot, locks, aside.demand);
         let (slot, charge) = self.admission_wait(running, &wanted, wait).await?;
+        running.took(&slot);
         let holds = Holds {
             slot: Some(slot),
             charge: Some(charge),

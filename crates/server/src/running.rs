@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use forebay_admission::{Charge, QueueId, Slot};
 use forebay_catalog::Priority;
-use forebay_lifecycle::{AuditObject, Facts, Outcome, Redactor, RegisteredQuery};
+use forebay_lifecycle::{
+    AdmissionState, AuditObject, Facts, Outcome, QueueReasons, Redactor, RegisteredQuery,
+};
 use forebay_sql::{Class, LockMode, Parsed, RelationUse};
 use tokio::time::Instant;
 
@@ -132,6 +134,13 @@ impl Running {
         }
     }
 
+    /// The statement was granted a slot.
+    pub(crate) fn took(&self, slot: &Slot) {
+        if slot.is_overcommitted() {
+            self.learn(|facts| facts.overcommitted = true);
+        }
+    }
+
     /// Takes over what the statement keeps until its end.
     pub(crate) fn hold(&mut self, holds: Holds) {
         self.holds = holds;
@@ -142,10 +151,54 @@ impl Running {
         self.holds.slot.as_ref().map(Slot::queue)
     }
 
-    /// The statement waits for admission.
-    pub(crate) fn pending(&self, reason: String) {
+    /// The statement asks for what it may have to wait for.
+    pub(crate) fn asks_for(&self, wanted: &Wanted) {
+        if let Wanted::Queue { .. } = wanted {
+            self.learn(|facts| facts.admission = AdmissionState::Asked);
+            self.event("Submit for admission");
+        }
+    }
+
+    /// The statement waits.
+    pub(crate) fn pending(&self, wanted: &Wanted, reason: String) {
+        let Some(query) = &self.query else { return };
+        match wanted {
+            Wanted::Queue { .. } => {
+                let latest: Arc<str> = reason.as_str().into();
+                query.learn(|facts| {
+                    let initial = match facts.queue_reasons.take() {
+                        Some(reasons) => reasons.initial,
+                        None => Arc::clone(&latest),
+                    };
+                    facts.queue_reasons = Some(QueueReasons { initial, latest });
+                });
+                query.set_pending("Queued", reason);
+            }
+            Wanted::Locks { .. } => {
+                query.set_pending(format!("Waiting for locks: {reason}"), reason);
+            }
+        }
+    }
+
+    /// The answer to what it has asked for.
+    pub(crate) fn answered(&self, wanted: &Wanted, state: AdmissionState) {
+        match wanted {
+            Wanted::Queue { .. } => {
+                self.learn(|facts| facts.admission = state);
+                if state == AdmissionState::Admitted {
+                    self.event("Completed admission");
+                }
+            }
+            Wanted::Locks { .. } if state == AdmissionState::Admitted => {
+                self.event("Locks granted")
+            }
+            Wanted::Locks { .. } => {}
+        }
+    }
+
+    fn event(&self, label: &'static str) {
         if let Some(query) = &self.query {
-            query.set_pending(reason);
+            query.event(label);
         }
     }
 
@@ -167,9 +220,7 @@ impl Running {
     /// The statement gives back what it has, and waits again.
     pub(crate) fn steps_aside(&self) {
         self.learn(|facts| facts.stepped_aside += 1);
-        if let Some(query) = &self.query {
-            query.event("Stepped aside");
-        }
+        self.event("Stepped aside");
     }
 
     /// The plan runs.
@@ -198,12 +249,6 @@ impl Running {
             Wanted::Queue { .. } => facts.queue_wait += time,
             Wanted::Locks { .. } => facts.lock_wait += time,
         });
-        if let Some(query) = &self.query {
-            query.event(match wanted {
-                Wanted::Queue { name, .. } => format!("Admitted to {name}"),
-                Wanted::Locks { .. } => "Locks granted".to_owned(),
-            });
-        }
     }
 
     /// Adds to what is known of the statement.
@@ -227,9 +272,7 @@ impl Running {
     pub(crate) fn returned_rows(&mut self) {
         if !self.returned_rows {
             self.returned_rows = true;
-            if let Some(query) = &self.query {
-                query.event("First row available");
-            }
+            self.event("Rows available");
         }
     }
 

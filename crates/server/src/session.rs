@@ -39,13 +39,17 @@ pub enum TransactionStatus {
     Failed,
 }
 
-/// What of a session never changes.
+/// Whose session it is, as its front end tells.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     pub(crate) protocol: &'static str,
     pub(crate) login_role: Arc<str>,
     pub(crate) database: Arc<str>,
     pub(crate) client_address: Arc<str>,
+    /// Who a proxy says that the client is.
+    pub(crate) http_origin: Option<Arc<str>>,
+    /// The options of a front end that has its own.
+    pub(crate) client_options: Option<Arc<str>>,
 }
 
 /// One client's session. Dropping it ends everything that it has open.
@@ -87,6 +91,8 @@ impl Session {
                 login_role: role.name.as_str().into(),
                 database: request.database.as_str().into(),
                 client_address: address.into(),
+                http_origin: None,
+                client_options: None,
             },
             settings: Settings::new(),
             transaction: Transaction::None,
@@ -294,6 +300,23 @@ impl Session {
             Transaction::Block(_) => TransactionStatus::InBlock,
             Transaction::Failed(_) => TransactionStatus::Failed,
         }
+    }
+
+    /// Whom a proxy names as the client, for profiles.
+    pub fn set_http_origin(&mut self, origin: Option<Arc<str>>) {
+        self.identity.http_origin = origin;
+    }
+
+    /// The options that the client has set, where they are not the session's settings: in profiles
+    /// they stand in place of those. `name=value`, separated by commas.
+    pub fn set_client_options(&mut self, options: Arc<str>) {
+        self.identity.client_options = Some(options);
+    }
+
+    /// What profiles show as the options of a query.
+    pub(crate) fn shown_options(&self) -> Arc<str> {
+        let client = self.identity.client_options.clone();
+        client.unwrap_or_else(|| self.settings.changed())
     }
 
     /// The session waits for its client from here on.

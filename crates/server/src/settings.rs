@@ -3,7 +3,7 @@
 //! To add a setting, add a row to [`DEFINITIONS`].
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use forebay_engine::SettingRow;
@@ -53,6 +53,18 @@ struct Definition {
     /// Clients are told of changes (`ParameterStatus`).
     reported: bool,
     description: &'static str,
+}
+
+impl Definition {
+    /// Whether it says how statements are to be run. The rest tells of the session or its transaction.
+    fn is_option(&self) -> bool {
+        let told_elsewhere = [
+            "application_name",
+            TRANSACTION_ISOLATION,
+            TRANSACTION_READ_ONLY,
+        ];
+        self.context != Context::Internal && !told_elsewhere.contains(&self.name)
+    }
 }
 
 const fn user(
@@ -449,6 +461,8 @@ pub struct Settings {
     reset: Arc<BTreeMap<String, String>>,
     /// Values to go back to when the transaction ends (`SET LOCAL`).
     local: BTreeMap<String, Option<String>>,
+    /// What [`Settings::changed`] has found since the last change.
+    changed: OnceLock<Arc<str>>,
 }
 
 impl Settings {
@@ -463,6 +477,7 @@ impl Settings {
             current: Arc::clone(&defaults),
             reset: defaults,
             local: BTreeMap::new(),
+            changed: OnceLock::new(),
         }
     }
 
@@ -512,6 +527,7 @@ impl Settings {
             }
         }
         self.current = Arc::new(values);
+        self.changed = OnceLock::new();
         self.local.clear();
     }
 
@@ -561,10 +577,31 @@ impl Settings {
 
     fn write(&mut self, key: String, value: Option<String>) {
         let current = Arc::make_mut(&mut self.current);
+        self.changed = OnceLock::new();
         match value {
             Some(value) => current.insert(key, value),
             None => current.remove(&key),
         };
+    }
+
+    /// The settings that differ from their defaults, as `name=value`, separated by commas. What only
+    /// tells of the session or its transaction is none of them, nor are names that the client has
+    /// made up.
+    pub(crate) fn changed(&self) -> Arc<str> {
+        let changed = self.changed.get_or_init(|| {
+            let mut pairs = Vec::new();
+            for definition in DEFINITIONS.iter().filter(|d| d.is_option()) {
+                if let Some(value) = self.get(definition.name)
+                    && value != definition.default
+                {
+                    pairs.push(format!("{}={value}", definition.name));
+                }
+            }
+            let options = self.datafusion_options().into_iter();
+            pairs.extend(options.map(|(name, value)| format!("{name}={value}")));
+            pairs.join(",").into()
+        });
+        Arc::clone(changed)
     }
 
     /// A duration setting; `None` when it is 0.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay_admission::{AdmissionError, QueueId, Reason, WaiterView};
+use forebay_lifecycle::AdmissionState;
 
 use crate::queues::tally::CountedWait;
 use crate::queues::why::explanation;
@@ -36,10 +37,16 @@ impl Session {
         wait: impl Future<Output = Result<T, AdmissionError>>,
     ) -> Result<T> {
         let mut wait = pin!(wait);
+        running.asks_for(wanted);
+        let admitted = |_: &T| running.answered(wanted, AdmissionState::Admitted);
+        let refused = |error| {
+            running.answered(wanted, AdmissionState::Rejected);
+            self.admission_error(error)
+        };
         // What is granted at once is no wait.
         tokio::select! {
             biased;
-            granted = &mut wait => return granted.map_err(|error| self.admission_error(error)),
+            granted = &mut wait => return granted.inspect(admitted).map_err(refused),
             () = std::future::ready(()) => {}
         }
         let start = Instant::now();
@@ -47,21 +54,22 @@ impl Session {
         let counted = self.count_wait(wanted);
         let outcome = tokio::select! {
             biased;
-            granted = wait => granted.map_err(|error| self.admission_error(error)),
+            granted = wait => granted.map_err(refused),
             error = self.waited_too_long(wanted) => {
                 counted.iter().for_each(CountedWait::timed_out);
+                running.answered(wanted, AdmissionState::TimedOut);
                 Err(error)
             }
             () = self.tell_of_wait(wanted) => unreachable!("it tells and goes on waiting"),
         };
         running.waited(wanted, start.elapsed());
-        outcome
+        outcome.inspect(admitted)
     }
 
     /// Shows the wait until the answer is dropped.
     fn show_wait(&self, running: &Running, wanted: &Wanted) -> ShownWait {
         let view = self.own_wait();
-        running.pending(self.wait_text(view.as_ref()));
+        running.pending(wanted, self.wait_text(view.as_ref()));
         let event = match wanted {
             Wanted::Queue { name, .. } => ("ResourceQueue", name.to_string()),
             Wanted::Locks { .. } => ("Lock", self.wanted_relation(view.as_ref())),

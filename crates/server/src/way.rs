@@ -301,6 +301,8 @@ impl Session {
             database: Arc::clone(&self.identity.database),
             statement: Arc::clone(&shown),
             statement_type,
+            options: self.shown_options(),
+            http_origin: self.identity.http_origin.clone(),
         });
         self.show_activity(Activity::Active, Some((&shown, query.id())));
         Running::new(

@@ -181,6 +181,8 @@ impl Core {
     pub(super) fn note_overcommit(&mut self, owner: Owner, queue: QueueId, new_slot: bool) {
         let entry = self.queues.get_mut(&queue).expect("granted of it");
         entry.totals.overcommitted += 1;
+        self.hold_mut(owner, queue).granted_beyond = true;
+        let entry = self.queues.get_mut(&queue).expect("granted of it");
         let limit = entry.limits.active_statements;
         if new_slot && limit.is_some_and(|limit| entry.usage.slots > limit as usize) {
             entry.overcommitted += 1;

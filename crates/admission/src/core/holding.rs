@@ -16,6 +16,7 @@ impl Core {
         let hold = party.holds.get_or_default(queue);
         hold.shares += 1;
         hold.arrival = arrival;
+        hold.granted_beyond = false;
         let first = hold.shares == 1;
         let entry = self.queues.get_mut(&queue).expect("checked by the caller");
         entry.totals.admitted += u64::from(!again);
@@ -28,6 +29,13 @@ impl Core {
         }
         #[cfg(debug_assertions)]
         self.check();
+    }
+
+    /// Whether the latest grant of `queue` to `owner` was made beyond a limit, because its wait could
+    /// never have ended.
+    pub fn granted_beyond(&self, owner: Owner, queue: QueueId) -> bool {
+        let hold = self.parties[&owner].holds.get(queue);
+        hold.is_some_and(|hold| hold.granted_beyond)
     }
 
     pub(super) fn hold(&self, owner: Owner, queue: QueueId) -> &Hold {

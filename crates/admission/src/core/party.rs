@@ -22,6 +22,8 @@ pub(super) struct Hold {
     pub(super) shares: u32,
     /// The slot was granted beyond the limit.
     pub(super) overcommitted: bool,
+    /// Its latest grant was made beyond a limit (rule 6). Only told: nothing depends on it.
+    pub(super) granted_beyond: bool,
     pub(super) charged: Demand,
     /// When its current statement came: waits in the queue up to this one came before it.
     pub(super) arrival: Ticket,

@@ -75,6 +75,13 @@ async fn two_cursors_that_want_each_others_slot() {
         goes_on(step).await;
         actor.run("COMMIT").await;
     }
+    let beyond = "SELECT coalesce(string_agg(statement, ' '), '') FROM forebay.query_log \
+                  WHERE overcommitted";
+    let declared = "DECLARE y CURSOR FOR SELECT * FROM region";
+    eventually("the log tells of that slot", async || {
+        value(&admin, beyond).await == declared
+    })
+    .await;
     server.stop();
 }
 

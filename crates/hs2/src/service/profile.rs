@@ -121,7 +121,7 @@ fn summary(query: &Query) -> TExecSummary {
         };
     }
     let profile = query.profile();
-    let Some(execution) = profile.child("Execution") else {
+    let Some(execution) = profile.execution() else {
         return blank;
     };
     let mut nodes = Vec::new();

@@ -95,6 +95,7 @@ impl ClientSession {
             .companion();
         drop(state);
         options.apply(&mut session)?;
+        session.set_client_options(options.shown().into());
         Ok(session)
     }
 

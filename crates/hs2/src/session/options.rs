@@ -201,6 +201,12 @@ impl QueryOptions {
         Ok(())
     }
 
+    /// The options that were set: `NAME=value`, separated by commas.
+    pub(crate) fn shown(&self) -> String {
+        let options: Vec<String> = self.0.iter().map(|(n, v)| format!("{n}={v}")).collect();
+        options.join(",")
+    }
+
     pub(crate) fn get(&self, name: &str) -> &str {
         match self.0.get(name) {
             Some(value) => value,

@@ -5,8 +5,17 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::totals::COMPUTE_TIME;
-use super::{EventSequence, Operator, Profile, SummaryStats, Totals, Unit, summary};
-use crate::{Facts, Query};
+use super::{EventSequence, Operator, Profile, SummaryStats, Totals, Unit, names, summary};
+use crate::{Facts, Outcome, Query};
+
+/// What the name of the node of the operators begins with; the query's id follows.
+pub(super) const EXECUTION: &str = "Execution Profile ";
+
+/// The line above and below the plan.
+const PLAN_RULE: &str = "----------------";
+
+/// The event with which planning ends, in both sequences of events.
+const PLANNING_FINISHED: &str = "Planning finished";
 
 /// The profile of `query` as things stand now: what its plan's `operators` have measured, and what
 /// that makes in all.
@@ -15,21 +24,27 @@ pub(crate) fn build(query: &Query, operators: &[Operator], totals: Option<&Total
     let mut root = Profile::named(format!("Query (id={})", query.id()));
     root.children.push(summary_node(query, &facts, operators));
     if let Some(totals) = totals {
+        root.children.push(server_node(&facts));
         root.children.push(totals.node(facts.rows_returned));
-        root.children.push(execution(operators));
+        root.children.push(execution(query, operators));
     }
     root
 }
 
+/// Who asked what, and what became of it. The names are Impala's, whose tools look for them; what
+/// Impala has no name for follows with ours.
 fn summary_node(query: &Query, facts: &Facts, operators: &[Operator]) -> Profile {
     let info = query.info();
     let mut node = Profile::named("Summary");
     node.add_info("Session ID", info.session_id.to_string());
-    node.add_info("Session Type", info.protocol);
+    node.add_info("Session Type", names::session_type(info.protocol));
     node.add_info("Start Time", time(query.started_at()));
     node.add_info("End Time", query.ended_at().map_or_else(String::new, time));
+    node.add_info("Duration", whole_span(query.duration()));
     node.add_info("Query Type", info.statement_type);
-    node.add_info("Query State", query.state().as_str());
+    let (state, impala_state) = names::states(query);
+    node.add_info("Query State", state);
+    node.add_info("Impala Query State", impala_state);
     node.add_info("Query Status", status(query));
     if let Some(sqlstate) = query.sqlstate() {
         node.add_info("SQLSTATE", sqlstate);
@@ -40,11 +55,58 @@ fn summary_node(query: &Query, facts: &Facts, operators: &[Operator]) -> Profile
     node.add_info("Forebay Version", env!("CARGO_PKG_VERSION"));
     node.add_info("User", info.effective_role.as_ref());
     node.add_info("Connected User", info.role.as_ref());
+    node.add_info("Delegated User", "");
     node.add_info("Network Address", info.client_address.as_ref());
+    if let Some(origin) = &info.http_origin {
+        node.add_info("Http Origin", origin.as_ref());
+    }
     node.add_info("Application", info.application_name.as_ref());
     node.add_info("Default Db", info.database.as_ref());
+    node.add_info("Sql Statement", info.statement.as_ref());
+    node.add_info(
+        "Query Options (set by configuration)",
+        info.options.as_ref(),
+    );
+    if !facts.tables.is_empty() {
+        node.add_info("Tables Queried", facts.tables.join(","));
+    }
+    if let Some(columns) = facts.columns.as_ref().filter(|columns| !columns.is_empty()) {
+        node.add_info("Columns Used", columns.join(","));
+    }
+    if !operators.is_empty() {
+        let plan = plan_text(operators);
+        node.add_info("Plan", format!("\n{PLAN_RULE}\n{plan}\n{PLAN_RULE}"));
+    }
+    add_admission(&mut node, query, facts);
+    if !operators.is_empty() {
+        node.add_info("ExecSummary", format!("\n{}", summary::table(operators)));
+    }
+    if let Some(Outcome::Exception { message, .. }) = query.outcome() {
+        node.add_info("Errors", message);
+    }
+    node.events = events(query, facts);
+    node
+}
+
+/// What it asked its resource queue for, and how it fared.
+fn add_admission(node: &mut Profile, query: &Query, facts: &Facts) {
+    if let Some(cost) = facts.estimated_cost {
+        node.add_info("Estimated Cost", format!("{cost:.2}"));
+    }
+    if let Some(estimate) = facts.memory_estimate_bytes {
+        node.add_info("Estimated Per-Host Mem", estimate.to_string());
+    }
     if let Some(queue) = &facts.queue {
-        node.add_info("Resource Queue", queue.as_ref());
+        node.add_info("Request Pool", queue.as_ref());
+    }
+    if let Some(result) = names::admission_result(query, facts) {
+        node.add_info("Admission result", result);
+    }
+    if let Some(reasons) = &facts.queue_reasons {
+        node.add_info("Initial admission queue reason", &*reasons.initial);
+        node.add_info("Latest admission queue reason", &*reasons.latest);
+    }
+    if facts.queue.is_some() {
         node.add_info("Queue Wait", span(facts.queue_wait));
         node.add_info("Stepped Aside", facts.stepped_aside.to_string());
         node.add_info("Overcommitted", facts.overcommitted.to_string());
@@ -52,28 +114,40 @@ fn summary_node(query: &Query, facts: &Facts, operators: &[Operator]) -> Profile
     if facts.lock_wait > Duration::ZERO {
         node.add_info("Lock Wait", span(facts.lock_wait));
     }
-    if let Some(cost) = facts.estimated_cost {
-        node.add_info("Estimated Cost", format!("{cost:.2}"));
-    }
     if let Some(granted) = facts.memory_granted_bytes {
         node.add_info("Memory Granted", super::text::bytes(granted));
     }
-    if !facts.tables.is_empty() {
-        node.add_info("Tables", facts.tables.join(", "));
-    }
-    node.add_info("Sql Statement", info.statement.as_ref());
-    if !operators.is_empty() {
-        node.add_info("Plan", plan_text(operators));
-        node.add_info("ExecSummary", summary::table(operators));
-    }
-    node.events.push(EventSequence {
-        name: "Query Timeline".to_owned(),
-        events: query
-            .timeline()
-            .into_iter()
-            .map(|event| (event.label.into_owned(), nanoseconds(event.at_micros)))
-            .collect(),
-    });
+}
+
+fn events(query: &Query, facts: &Facts) -> Vec<EventSequence> {
+    let sequence = |name: &str, events| EventSequence {
+        name: name.to_owned(),
+        events,
+    };
+    let compilation = || {
+        let planning = i64::try_from(facts.planning.as_nanos()).unwrap_or(i64::MAX);
+        sequence(
+            "Query Compilation",
+            vec![(PLANNING_FINISHED.to_owned(), planning)],
+        )
+    };
+    let timeline = query.timeline().into_iter();
+    let timeline = timeline
+        .map(|event| (event.label.into_owned(), nanoseconds(event.at_micros)))
+        .collect();
+    let compiled = !facts.planning.is_zero();
+    let compilation = compiled.then(compilation).into_iter();
+    compilation
+        .chain([sequence("Query Timeline", timeline)])
+        .collect()
+}
+
+/// What the client's side of the query has counted.
+fn server_node(facts: &Facts) -> Profile {
+    let mut node = Profile::named("ImpalaServer");
+    let waited = u64::try_from(facts.fetch_wait.as_nanos()).unwrap_or(u64::MAX);
+    node.add_counter("ClientFetchWaitTimer", Unit::TimeNs, waited);
+    node.add_counter("NumRowsFetched", Unit::Unit, facts.rows_returned);
     node
 }
 
@@ -82,7 +156,11 @@ fn status(query: &Query) -> String {
 }
 
 fn time(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%S%.6f").to_string()
+    at.format("%Y-%m-%d %H:%M:%S%.9f").to_string()
+}
+
+fn whole_span(duration: Duration) -> String {
+    format!("{} ({} us)", span(duration), duration.as_micros())
 }
 
 fn span(duration: Duration) -> String {
@@ -118,8 +196,8 @@ const PEAK_MEMORY: &str = "PeakMemory";
 const ESTIMATED_PEAK_MEMORY: &str = "EstimatedPeakMemory";
 
 /// The operators as a tree, each with everything that it has counted.
-fn execution(operators: &[Operator]) -> Profile {
-    let mut root = Profile::named("Execution");
+fn execution(query: &Query, operators: &[Operator]) -> Profile {
+    let mut root = Profile::named(format!("{EXECUTION}{}", query.id()));
     // The nodes above the one that is next, the root first.
     let mut open: Vec<Profile> = Vec::new();
     let close = |open: &mut Vec<Profile>, root: &mut Profile| {

@@ -8,46 +8,41 @@
 mod build;
 mod compress;
 mod frozen;
+mod json;
+mod names;
 mod plan;
 mod summary;
 mod text;
 mod thrift;
 mod totals;
 
-use serde::{Deserialize, Serialize};
-
 pub(crate) use build::build;
 pub use frozen::{FrozenProfile, UnreadableProfile};
+pub(crate) use names::end_labels;
 pub use plan::{Operator, PlanProfile, ScanProgress};
 pub(crate) use totals::Totals;
 
 /// A node of a profile, with its children.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Profile {
     /// What it is about.
     pub name: String,
     /// Texts by name, in the order in which they are shown.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub info: Vec<(String, String)>,
     /// Sequences of events, each in the order in which they happened.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<EventSequence>,
     /// Numbers by name, in the order in which they are shown.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub counters: Vec<Counter>,
     /// What several instances have counted, by name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub summary_stats: Vec<SummaryStats>,
     /// The operator that it is about: its place in the plan, from 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_node_id: Option<i32>,
     /// What it consists of.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<Profile>,
 }
 
 /// A number with a name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counter {
     /// What was counted.
     pub name: String,
@@ -58,7 +53,7 @@ pub struct Counter {
 }
 
 /// What several instances have counted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SummaryStats {
     /// What was counted.
     pub name: String,
@@ -75,8 +70,7 @@ pub struct SummaryStats {
 }
 
 /// What a counter counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// Things.
     Unit,
@@ -87,7 +81,7 @@ pub enum Unit {
 }
 
 /// Events on one clock.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventSequence {
     /// What they belong to.
     pub name: String,
@@ -136,6 +130,33 @@ impl Profile {
         self.children.iter().find(|child| child.name == name)
     }
 
+    /// The operators of the plan, as a tree: the child of the whole profile that has them. `None`
+    /// where no plan ran.
+    #[must_use]
+    pub fn execution(&self) -> Option<&Profile> {
+        let is_it = |child: &&Profile| child.name.starts_with(build::EXECUTION);
+        self.children.iter().find(is_it)
+    }
+
+    /// The plan as the whole profile shows it: one operator a line, its inputs indented below it.
+    /// Empty where no plan ran.
+    #[must_use]
+    pub fn plan_text(&self) -> &str {
+        let shown = self.summary_info("Plan");
+        shown.trim_matches(['-', '\n'])
+    }
+
+    /// The table of the operators, one a line. Empty where no plan ran.
+    #[must_use]
+    pub fn summary_table(&self) -> &str {
+        self.summary_info("ExecSummary").trim_start_matches('\n')
+    }
+
+    fn summary_info(&self, name: &str) -> &str {
+        let summary = self.child("Summary");
+        summary.and_then(|node| node.info(name)).unwrap_or_default()
+    }
+
     /// The profile for people: indented lines.
     #[must_use]
     pub fn to_text(&self) -> String {
@@ -155,12 +176,9 @@ impl Profile {
         FrozenProfile::of(self).encode()
     }
 
-    /// The profile for programs: one JSON object.
-    ///
-    /// # Panics
-    /// Never: a profile has nothing in it that JSON has not.
+    /// The profile for programs: one JSON object, in one line, with Impala's names.
     #[must_use]
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("texts and numbers")
+        json::render(self)
     }
 }

@@ -37,7 +37,7 @@ struct Node {
 
 /// The plan in the profile of a query; nothing where it ran none.
 pub(super) fn tree(profile: &Profile) -> Option<Markup> {
-    let root = profile.child("Execution")?.children.first()?;
+    let root = profile.execution()?.children.first()?;
     let nodes = placed(root);
     let whole: Duration = nodes.iter().filter_map(|node| node.time).sum();
     let columns = nodes.iter().map(|node| node.x).fold(0.0, f64::max) + 1.0;
@@ -59,14 +59,12 @@ pub(super) fn tree(profile: &Profile) -> Option<Markup> {
 
 /// The plan as text: one operator a line, its inputs indented below it; empty where it ran none.
 pub(super) fn text(profile: &Profile) -> String {
-    let summary = profile.child("Summary");
-    let plan = summary.and_then(|summary| summary.info("Plan"));
-    plan.unwrap_or_default().to_owned()
+    profile.plan_text().to_owned()
 }
 
 /// The operators of the plan in the profile of a query, each before its inputs.
 pub(super) fn operators(profile: &Profile) -> Vec<&Profile> {
-    let execution = profile.child("Execution");
+    let execution = profile.execution();
     let mut open: Vec<&Profile> = execution.iter().flat_map(|e| &e.children).collect();
     let mut operators = Vec::new();
     while let Some(operator) = open.pop() {
@@ -78,7 +76,7 @@ pub(super) fn operators(profile: &Profile) -> Vec<&Profile> {
 
 /// The plan for programs, with Impala's names. What is not drawn is not here either.
 pub(super) fn json(profile: &Profile) -> Value {
-    let root = profile.child("Execution").and_then(|e| e.children.first());
+    let root = profile.execution().and_then(|e| e.children.first());
     let nodes = root.map(placed).unwrap_or_default();
     let mut inputs: Vec<Vec<Value>> = nodes.iter().map(|_| Vec::new()).collect();
     let mut roots = Vec::new();

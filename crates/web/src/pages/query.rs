@@ -207,8 +207,7 @@ fn statement(query: &Query) -> Markup {
 }
 
 fn summary(profile: &Profile) -> Markup {
-    let summary = profile.child("Summary").and_then(|s| s.info("ExecSummary"));
-    let summary = summary.unwrap_or_default();
+    let summary = profile.summary_table();
     html! {
         @if summary.trim().is_empty() { (nothing("It has run no plan.")) }
         @else { pre.table dir="ltr" { (Foreign(summary)) } }
@@ -218,9 +217,10 @@ fn summary(profile: &Profile) -> Markup {
 /// Which colour the time after an event has.
 fn class(label: &str) -> &'static str {
     match label {
-        "Registered" => "created",
-        _ if label.starts_with("Pending") => "pending",
-        "First row available" => "fetching",
+        "Query submitted" => "created",
+        "Queued" => "pending",
+        _ if label.starts_with("Waiting for locks") => "pending",
+        "Rows available" => "fetching",
         _ => "running",
     }
 }

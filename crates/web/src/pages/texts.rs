@@ -72,7 +72,8 @@ impl Part {
             Self::Summary => json!({ "query_id": id, "summary": query.summary() }),
             Self::Profile => {
                 // It is JSON already, of a kind that this crate knows nothing about.
-                let contents = serde_json::from_str::<Value>(&query.profile().to_json());
+                let profile = serde_json::from_str::<Value>(&query.profile().to_json());
+                let contents = profile.map(|mut profile| profile["contents"].take());
                 json!({ "query_id": id, "contents": contents.unwrap_or_default() })
             }
         }

@@ -1,0 +1,52 @@
+//! The words that Impala's tools look for in a profile, and what they stand for here.
+
+use crate::{AdmissionState, Facts, Outcome, Query, QueryState};
+
+/// The front end as Impala's profiles name it.
+pub(super) fn session_type(protocol: &str) -> String {
+    protocol.to_uppercase()
+}
+
+/// The two states of Impala's profiles: that of the client's request, and that of the execution.
+/// A cancelled query is one with an error there; its status says which.
+pub(super) fn states(query: &Query) -> (&'static str, &'static str) {
+    match query.state() {
+        QueryState::Created => ("CREATED", "INITIALIZED"),
+        QueryState::Pending => ("COMPILED", "PENDING"),
+        QueryState::Running => ("RUNNING", "RUNNING"),
+        QueryState::Finished => ("FINISHED", "FINISHED"),
+        QueryState::Exception | QueryState::Cancelled => ("EXCEPTION", "ERROR"),
+    }
+}
+
+/// What became of the request for admission; `None` where none was needed, or there is no answer to
+/// one that never waited.
+pub(super) fn admission_result(query: &Query, facts: &Facts) -> Option<&'static str> {
+    match (facts.admission, facts.queue_reasons.is_some()) {
+        (AdmissionState::NotAsked, _) | (AdmissionState::Asked, false) => None,
+        (AdmissionState::Asked, true) if query.state().is_final() => Some("Cancelled (queued)"),
+        (AdmissionState::Asked, true) => Some("Queued"),
+        (AdmissionState::Admitted, false) => Some("Admitted immediately"),
+        (AdmissionState::Admitted, true) => Some("Admitted (queued)"),
+        (AdmissionState::Rejected, _) => Some("Rejected"),
+        (AdmissionState::TimedOut, _) => Some("Timed out (queued)"),
+    }
+}
+
+/// The last events of a timeline.
+pub(crate) fn end_labels(
+    outcome: &Outcome,
+    facts: &Facts,
+) -> impl Iterator<Item = &'static str> + use<> {
+    let last = match outcome {
+        Outcome::Finished if facts.rows_returned > 0 => "Last row fetched",
+        Outcome::Finished => "Request finished",
+        Outcome::Exception { .. } => "Failed",
+        Outcome::Cancelled { .. } => "Cancelled",
+    };
+    let admitted = facts.admission == AdmissionState::Admitted;
+    let released = admitted.then_some("Released admission control resources");
+    [Some(last), released, Some("Unregister query")]
+        .into_iter()
+        .flatten()
+}
