@@ -179,7 +179,7 @@ fn endings(query: &Value) -> Vec<&str> {
     let events = query["timeline"].as_array().expect("a timeline");
     let labels = events.iter().map(|e| e["event"].as_str().expect("a text"));
     labels
-        .filter(|label| ["Finished", "Exception", "Cancelled"].contains(label))
+        .filter(|label| *label == "Unregister query")
         .collect()
 }
 
