@@ -228,6 +228,15 @@ pub struct TableDefinition {
     pub options: BTreeMap<String, String>,
     /// SQL sort expressions that the files are known to be ordered by.
     pub order_by: Vec<String>,
+    /// Whether the files belong to the table: they are below the data directory, and go with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub managed: bool,
+    /// What its maker says of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// What its maker says of its columns, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub column_comments: BTreeMap<String, String>,
 }
 
 /// One column.
@@ -258,6 +267,12 @@ pub struct ViewDefinition {
     /// The columns that it gives: a replacement keeps them. Empty in views of the first release.
     #[serde(default)]
     pub output: Vec<ColumnDefinition>,
+    /// The query as its maker wrote it, where that was in another dialect of SQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original: Option<String>,
+    /// What its maker says of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
 }
 
 /// A relation's whole name.

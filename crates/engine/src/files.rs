@@ -58,10 +58,8 @@ fn table_at(path: &Path) -> Result<DiscoveredTable, EngineError> {
         definition: TableDefinition {
             format: format.to_owned(),
             location,
-            columns: Vec::new(),
-            partition_columns: Vec::new(),
             options,
-            order_by: Vec::new(),
+            ..TableDefinition::default()
         },
     })
 }

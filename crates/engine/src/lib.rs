@@ -26,6 +26,7 @@ mod notices;
 mod parameters;
 mod plan;
 mod priority;
+mod relation_facts;
 mod rewrite;
 mod runtime;
 mod runtimes;
@@ -50,6 +51,7 @@ pub use metrics::{CounterUnit, OperatorCounter, OperatorMetrics, PlanMetrics, Sc
 pub use notices::{Notice, Notices};
 pub use parameters::ParameterTypes;
 pub use plan::{Launch, Next, Plan, ResultStream};
+pub use relation_facts::{RelationFacts, TableFile};
 pub use runtime::QueryRuntime;
 pub use runtimes::CpuAccount;
 pub use system::{

@@ -34,6 +34,8 @@ enum TOperationType {
   GET_TABLE_TYPES = 5,
   GET_COLUMNS = 6,
   GET_FUNCTIONS = 7,
+  // What the protocol has no kind for: keys.
+  UNKNOWN = 8,
 }
 
 enum TTypeId {
@@ -289,6 +291,23 @@ struct TGetFunctionsReq {
   2: optional binary catalog_name,
   3: optional binary schema_name,
   4: required binary function_name,
+}
+
+struct TGetPrimaryKeysReq {
+  1: required TSessionHandle session_handle,
+  2: optional binary catalog_name,
+  3: optional binary schema_name,
+  4: optional binary table_name,
+}
+
+struct TGetCrossReferenceReq {
+  1: required TSessionHandle session_handle,
+  2: optional binary parent_catalog_name,
+  3: optional binary parent_schema_name,
+  4: optional binary parent_table_name,
+  5: optional binary foreign_catalog_name,
+  6: optional binary foreign_schema_name,
+  7: optional binary foreign_table_name,
 }
 
 // Profiles and summaries.

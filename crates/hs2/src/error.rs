@@ -74,12 +74,45 @@ pub(crate) fn text(error: &forebay_server::Error) -> String {
         state if state.starts_with("0A") => "AnalysisException: ",
         _ => "",
     };
-    let mut text = format!("{kind}{}", error.message);
+    let message = known(error).unwrap_or_else(|| error.message.clone());
+    let mut text = format!("{kind}{message}");
     for more in [&error.detail, &error.hint].into_iter().flatten() {
         text.push('\n');
         text.push_str(more);
     }
     text
+}
+
+/// Impala's words for what its users get wrong most; `None` where there are none.
+fn known(error: &forebay_server::Error) -> Option<String> {
+    let quoted = |before: &str, behind: &str| {
+        let name = error.message.strip_prefix(before)?.strip_suffix(behind)?;
+        Some(name.trim_matches('"').replace("public.", "default."))
+    };
+    let missing = " does not exist";
+    Some(match error.sqlstate {
+        "42P01" => format!(
+            "Could not resolve table reference: '{}'",
+            quoted("relation ", missing)
+                .or_else(|| quoted("table ", missing))
+                .or_else(|| quoted("view ", missing))?
+        ),
+        "42703" => format!(
+            "Could not resolve column/field reference: '{}'",
+            quoted("column ", missing)?
+        ),
+        "42883" => format!("{}() unknown", quoted("function ", missing)?),
+        "3F000" => format!("Database does not exist: {}", quoted("schema ", missing)?),
+        "42P06" => format!(
+            "Database already exists: {}",
+            quoted("schema ", " already exists")?
+        ),
+        "42P07" => format!(
+            "Table already exists: {}",
+            quoted("relation ", " already exists")?
+        ),
+        _ => return None,
+    })
 }
 
 /// The status of a call that has gone well.
@@ -98,5 +131,37 @@ pub(crate) fn still_executing() -> TStatus {
     TStatus {
         status_code: TStatusCode::STILL_EXECUTING,
         ..success()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::text;
+
+    #[test]
+    fn messages_are_in_words_that_impalas_users_know() {
+        for (sqlstate, message, expected) in [
+            (
+                "42P01",
+                "relation \"public.t\" does not exist",
+                "AnalysisException: Could not resolve table reference: 'default.t'",
+            ),
+            (
+                "42703",
+                "column \"a\" does not exist",
+                "AnalysisException: Could not resolve column/field reference: 'a'",
+            ),
+            (
+                "42P01",
+                "something else is missing",
+                "AnalysisException: something else is missing",
+            ),
+            ("42601", "no", "ParseException: no"),
+            ("22012", "division by zero", "division by zero"),
+            ("57014", "stopped", "Cancelled: stopped"),
+        ] {
+            let error = forebay_server::Error::new(sqlstate, message);
+            assert_eq!(text(&error), expected);
+        }
     }
 }

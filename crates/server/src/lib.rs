@@ -37,6 +37,7 @@ mod running;
 mod session;
 mod sessions;
 mod settings;
+mod shown;
 mod transaction;
 mod waiting;
 mod way;
@@ -46,8 +47,9 @@ pub use bound::{Executed, PortalDescription};
 pub use copy::{CopyFormat, CopyOut};
 pub use error::{Error, Result, Severity};
 pub use forebay_admission::Held;
-pub use forebay_catalog::QueueAttributes;
-pub use forebay_engine::{Backend, QueueTotals, SettingRow};
+pub use forebay_catalog::{QueueAttributes, Relation, RelationDefinition};
+pub use forebay_catalog::{TableDefinition, ViewDefinition};
+pub use forebay_engine::{Backend, QueueTotals, RelationFacts, SettingRow, TableFile};
 pub use forebay_engine::{Notice, Notices, PG_TYPE, texts_of, value_of_text};
 pub use forebay_lifecycle::Health as HistoryHealth;
 pub use forebay_lifecycle::profile::{Profile, ScanProgress};
@@ -73,7 +75,7 @@ use std::sync::{Arc, OnceLock};
 
 use datafusion::prelude::SessionConfig;
 use forebay_admission::Admission;
-use forebay_catalog::{Catalog, NewRelation, RelationDefinition};
+use forebay_catalog::{Catalog, NewRelation};
 use forebay_engine::{CpuAccount, Engine, EngineConfig, QueryBooks, discover};
 use forebay_lifecycle::{ArchiveFiles, ArchiveOptions, PoolSettings, QueryLogLimits, Redactor};
 

@@ -9,8 +9,8 @@ use std::any::TypeId;
 use std::cell::Cell;
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, Statement, UnaryOperator,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, Statement, UnaryOperator,
 };
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
@@ -36,6 +36,8 @@ pub(crate) struct BoundedDialect {
     postgresql: PostgreSqlDialect,
     steps_left: Cell<usize>,
     statements_left: Cell<usize>,
+    /// Whether there is `DIV`.
+    impalas_operators: bool,
 }
 
 impl BoundedDialect {
@@ -45,7 +47,31 @@ impl BoundedDialect {
             postgresql: PostgreSqlDialect {},
             steps_left: Cell::new(STEPS + STEPS_PER_TOKEN * tokens),
             statements_left: Cell::new(STATEMENTS),
+            impalas_operators: false,
         }
+    }
+
+    /// The same, and `a DIV b` is an expression.
+    pub(crate) fn with_impalas_operators(tokens: usize) -> Self {
+        Self {
+            impalas_operators: true,
+            ..Self::new(tokens)
+        }
+    }
+
+    fn is_at_div(&self, parser: &Parser) -> bool {
+        self.impalas_operators && is_keyword(parser, 0, Keyword::DIV)
+    }
+
+    /// `DIV right` behind `left`.
+    fn integer_division(&self, parser: &mut Parser, left: &Expr) -> Result<Expr, ParserError> {
+        parser.advance_token();
+        let right = parser.parse_subexpr(self.prec_value(Precedence::MulDivModOp))?;
+        Ok(Expr::BinaryOp {
+            left: Box::new(left.clone()),
+            op: BinaryOperator::MyIntegerDivide,
+            right: Box::new(right),
+        })
     }
 
     /// Whether the parser was stopped. Its own error may be another then: on the way out it tries
@@ -141,7 +167,17 @@ impl Dialect for BoundedDialect {
         expr: &Expr,
         _precedence: u8,
     ) -> Option<Result<Expr, ParserError>> {
+        if self.is_at_div(parser) {
+            return Some(self.integer_division(parser, expr));
+        }
         between_symmetric(parser, expr).transpose()
+    }
+
+    fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        match self.is_at_div(parser) {
+            true => Some(Ok(self.prec_value(Precedence::MulDivModOp))),
+            false => self.postgresql.get_next_precedence(parser),
+        }
     }
 
     fn parse_statement(&self, _parser: &mut Parser) -> Option<Result<Statement, ParserError>> {
@@ -166,7 +202,6 @@ impl Dialect for BoundedDialect {
         is_identifier_start(c: char) -> bool;
         is_identifier_part(c: char) -> bool;
         is_custom_operator_part(c: char) -> bool;
-        get_next_precedence(parser: &Parser) -> Option<Result<u8, ParserError>>;
         prec_value(precedence: Precedence) -> u8;
         supports_unicode_string_literal() -> bool;
         supports_filter_during_aggregation() -> bool;

@@ -146,6 +146,9 @@ pub fn table(schema: &str, name: &str, owner: &str, location: &str) -> NewRelati
         partition_columns: vec![column("day", "DATE")],
         options: BTreeMap::from([("format.delimiter".into(), "\u{1}|'".into())]),
         order_by: vec!["id ASC NULLS LAST".into()],
+        managed: true,
+        comment: Some("one's".into()),
+        column_comments: BTreeMap::from([("id".into(), "a \"number\"".into())]),
     };
     relation(schema, name, owner, RelationDefinition::Table(definition))
 }

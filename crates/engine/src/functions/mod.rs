@@ -1,6 +1,7 @@
 //! PostgreSQL's functions where DataFusion has none of the name, or one that answers otherwise.
 
 mod extract;
+mod impala;
 mod keywords;
 mod math;
 mod size;
@@ -23,6 +24,7 @@ pub(crate) fn register(context: &SessionContext) {
     functions.extend(text::all());
     functions.extend(math::all());
     functions.extend(template::all());
+    functions.extend(impala::all());
     functions.push(extract::extract());
     functions.push(size::pg_size_pretty());
     for (name, guard) in math::GUARDS {

@@ -29,6 +29,7 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 
 pub use casts::{texts_of, value_of_text};
+pub(crate) use numeric::{as_decimal, overflow as numeric_overflow, quotient};
 pub(crate) use resolve::{in_session_zone, resolved};
 pub(crate) use tags::TAGS;
 

@@ -28,7 +28,7 @@ const MANY_DECIMALS: i8 = 20;
 const GROUP: i32 = 4;
 
 /// A number beyond the 38 digits of a numeric here.
-pub(super) fn overflow() -> EngineError {
+pub(crate) fn overflow() -> EngineError {
     EngineError::new("22003", "value overflows numeric format")
         .with_detail("A numeric has at most 38 digits.")
 }
@@ -40,7 +40,7 @@ pub(super) fn power_of_ten(exponent: u32) -> Option<i128> {
 
 /// `dividend * 10^shift / divisor`, rounded half away from zero; `None` when it has more than 38
 /// digits. The divisor is not zero.
-pub(super) fn quotient(dividend: i128, shift: u32, divisor: i128) -> Option<i128> {
+pub(crate) fn quotient(dividend: i128, shift: u32, divisor: i128) -> Option<i128> {
     let small = power_of_ten(shift).and_then(|power| dividend.checked_mul(power));
     let quotient = match small {
         Some(scaled) => {
@@ -165,7 +165,7 @@ impl ScalarUDFImpl for NumericCast {
 }
 
 /// Precision and scale of an exact type.
-fn as_decimal(data_type: &DataType) -> Option<(u8, i8)> {
+pub(crate) fn as_decimal(data_type: &DataType) -> Option<(u8, i8)> {
     Some(match data_type {
         DataType::Decimal128(precision, scale) if *scale >= 0 => (*precision, *scale),
         DataType::Int8 | DataType::UInt8 => (3, 0),

@@ -83,6 +83,24 @@ pub(crate) fn name(data_type: &DataType) -> String {
         .to_owned()
 }
 
+/// The bytes of each value of a type, where all have the same number; as Impala counts them.
+pub(crate) fn fixed_bytes(data_type: &DataType) -> Option<i64> {
+    let bytes = match of(data_type).0 {
+        TTypeId::BOOLEAN | TTypeId::TINYINT => 1,
+        TTypeId::SMALLINT => 2,
+        TTypeId::INT | TTypeId::FLOAT | TTypeId::DATE => 4,
+        TTypeId::BIGINT | TTypeId::DOUBLE => 8,
+        TTypeId::TIMESTAMP => 16,
+        TTypeId::DECIMAL => match decimal(data_type)? {
+            (0..=9, _) => 4,
+            (10..=18, _) => 8,
+            _ => 16,
+        },
+        _ => return None,
+    };
+    Some(bytes)
+}
+
 /// The types that columns can have, by Impala's names.
 pub(crate) const NAMES: [(TTypeId, &str); 13] = [
     (TTypeId::BOOLEAN, "boolean"),

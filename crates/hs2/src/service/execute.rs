@@ -67,7 +67,7 @@ impl Front {
             .find(|(name, _)| *name == options::RESULT_CACHE)
             .and_then(|(_, rows)| rows.parse().ok())
             .unwrap_or(0);
-        let (text, statement) = forebay_sql::parse_impala(statement)
+        let (text, statement) = forebay_sql::parse_impala(statement, &client.id.to_string())
             .map_err(|error| Error::from(forebay_server::Error::from(error)))?;
         let operation_type = TOperationType::EXECUTE_STATEMENT;
         self.start(

@@ -12,7 +12,8 @@ use crate::front::{Caller, Front};
 use crate::operation::Operation;
 use crate::session::ClientSession;
 use crate::wire::idl::{
-    TGetColumnsReq, TGetFunctionsReq, TGetSchemasReq, TGetTablesReq, TOperationType, TSessionReq,
+    TGetColumnsReq, TGetCrossReferenceReq, TGetFunctionsReq, TGetPrimaryKeysReq, TGetSchemasReq,
+    TGetTablesReq, TOperationType, TSessionReq,
 };
 
 /// Impala's name of a schema.
@@ -132,13 +133,18 @@ impl Front {
         request: TGetFunctionsReq,
     ) -> Result<Arc<Operation>, Error> {
         let session = self.session(caller, &request.session_handle)?;
-        let name = pattern(Some(&request.function_name))?;
-        let filter = filter(&[("proname", name)]);
+        let filter = filter(&[
+            ("column1", pattern(Some(&request.function_name))?),
+            ("'_impala_builtins'", pattern(request.schema_name.as_ref())?),
+        ]);
+        let names = forebay_sql::impala_functions().map(|name| format!("({})", literal(name)));
+        let names: Vec<String> = names.collect();
         let sql = format!(
             "SELECT '' AS \"FUNCTION_CAT\", '_impala_builtins' AS \"FUNCTION_SCHEM\", \
-             proname AS \"FUNCTION_NAME\", '' AS \"REMARKS\", 1 AS \"FUNCTION_TYPE\", \
-             proname AS \"SPECIFIC_NAME\" \
-             FROM (SELECT DISTINCT proname FROM pg_catalog.pg_proc WHERE {filter}) f ORDER BY 3"
+             column1 AS \"FUNCTION_NAME\", '' AS \"REMARKS\", 1 AS \"FUNCTION_TYPE\", \
+             column1 AS \"SPECIFIC_NAME\" \
+             FROM (VALUES {}) f WHERE {filter} ORDER BY 3",
+            names.join(", ")
         );
         self.ask(&session, TOperationType::GET_FUNCTIONS, sql).await
     }
@@ -196,6 +202,50 @@ impl Front {
         self.ask(&session, TOperationType::GET_TYPE_INFO, sql).await
     }
 
+    /// Tables have no keys: the columns of such an answer, and no rows.
+    pub(super) async fn primary_keys(
+        &self,
+        caller: &Caller,
+        request: TGetPrimaryKeysReq,
+    ) -> Result<Arc<Operation>, Error> {
+        let session = self.session(caller, &request.session_handle)?;
+        let sql = no_rows(&[
+            ("TABLE_CAT", "text"),
+            ("TABLE_SCHEM", "text"),
+            ("TABLE_NAME", "text"),
+            ("COLUMN_NAME", "text"),
+            ("KEQ_SEQ", "integer"),
+            ("PK_NAME", "text"),
+        ]);
+        self.ask(&session, TOperationType::UNKNOWN, sql).await
+    }
+
+    /// As for [`Self::primary_keys`].
+    pub(super) async fn cross_reference(
+        &self,
+        caller: &Caller,
+        request: TGetCrossReferenceReq,
+    ) -> Result<Arc<Operation>, Error> {
+        let session = self.session(caller, &request.session_handle)?;
+        let sql = no_rows(&[
+            ("PKTABLE_CAT", "text"),
+            ("PKTABLE_SCHEM", "text"),
+            ("PKTABLE_NAME", "text"),
+            ("PKCOLUMN_NAME", "text"),
+            ("FKTABLE_CAT", "text"),
+            ("FKTABLE_SCHEM", "text"),
+            ("FKTABLE_NAME", "text"),
+            ("FKCOLUMN_NAME", "text"),
+            ("KEQ_SEQ", "integer"),
+            ("UPDATE_RULE", "smallint"),
+            ("DELETE_RULE", "smallint"),
+            ("FK_NAME", "text"),
+            ("PK_NAME", "text"),
+            ("DEFERRABILITY", "smallint"),
+        ]);
+        self.ask(&session, TOperationType::UNKNOWN, sql).await
+    }
+
     /// Begins an operation that answers with the rows of a query.
     async fn ask(
         &self,
@@ -213,6 +263,15 @@ impl Front {
         self.start(client, options, operation_type, 0, text, statement)
             .await
     }
+}
+
+/// A query of these columns that gives no rows.
+fn no_rows(columns: &[(&str, &str)]) -> String {
+    let columns = columns
+        .iter()
+        .map(|(name, kind)| format!("CAST(NULL AS {kind}) AS \"{name}\""));
+    let columns: Vec<String> = columns.collect();
+    format!("SELECT {} WHERE false", columns.join(", "))
 }
 
 /// What a relation is.

@@ -1,10 +1,12 @@
 //! The calls: from a message to its reply, whatever transport it came by.
 
+mod ddl_text;
 mod execute;
 mod fetch;
 mod info;
 mod metadata;
 mod profile;
+mod relation;
 mod statement;
 
 use std::panic::AssertUnwindSafe;
@@ -144,6 +146,14 @@ impl Front {
             }
             "GetFunctions" => {
                 self.begin(call, self.functions(caller, call.request()?))
+                    .await
+            }
+            "GetPrimaryKeys" => {
+                self.begin(call, self.primary_keys(caller, call.request()?))
+                    .await
+            }
+            "GetCrossReference" => {
+                self.begin(call, self.cross_reference(caller, call.request()?))
                     .await
             }
             "GetOperationStatus" => {

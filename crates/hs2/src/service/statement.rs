@@ -5,10 +5,11 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
-use forebay_server::{Parsed, QueryId, Session};
+use forebay_server::{Parsed, QueryId, Relation, Session};
 use forebay_sql::{ImpalaStatement, Statement};
 
 use super::execute::schema_of;
+use super::{ddl_text, relation};
 use crate::error::{self, Error};
 use crate::front::Front;
 use crate::operation::driver::Work;
@@ -72,9 +73,19 @@ impl Front {
                 );
                 made("COMPUTE STATS", Some(summary_row(summary)))
             }
-            ImpalaStatement::Describe { table } => {
+            ImpalaStatement::Describe { table, name } => {
                 let schema = columns_of(session, id, table).await?;
-                made("DESCRIBE", Some(described(&schema)))
+                let relation = session.relation(&name);
+                made("DESCRIBE", Some(described(&schema, relation.as_deref())))
+            }
+            ImpalaStatement::ShowRelation { view, name } => {
+                let facts = session.relation_facts(&name).await;
+                let shown = facts.and_then(|facts| relation::shown(view, &facts));
+                let rows = shown.map_err(|error| {
+                    session.refuse(id, &text, view.statement_type(), &error);
+                    Error::of_query(id, &error::text(&error))
+                })?;
+                made(view.statement_type(), Some(rows))
             }
             ImpalaStatement::KillQuery(query) => {
                 let killed = self.kill(client, &query)?;
@@ -212,13 +223,17 @@ async fn columns_of(
     }
 }
 
-fn described(schema: &Schema) -> RecordBatch {
+fn described(schema: &Schema, relation: Option<&Relation>) -> RecordBatch {
     let names = schema.fields().iter().map(|field| field.name().clone());
     let kinds = schema
         .fields()
         .iter()
         .map(|field| types::name(field.data_type()));
-    let comments = schema.fields().iter().map(|_| String::new());
+    let comment = |name: &str| relation.and_then(|relation| ddl_text::comment_of(relation, name));
+    let comments = schema
+        .fields()
+        .iter()
+        .map(|field| comment(field.name()).unwrap_or_default().to_owned());
     text_rows(
         &["name", "type", "comment"],
         [names.collect(), kinds.collect(), comments.collect()],

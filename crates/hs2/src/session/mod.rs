@@ -20,6 +20,14 @@ use options::QueryOptions;
 /// The schema that Impala's users call `default`.
 pub(crate) const PUBLIC: &str = "public";
 
+/// What Impala's users call a schema.
+pub(crate) fn database_of(schema: &str) -> &str {
+    match schema {
+        PUBLIC => "default",
+        other => other,
+    }
+}
+
 /// A client's session.
 pub(crate) struct ClientSession {
     pub(crate) id: SessionId,

@@ -75,7 +75,7 @@ impl Session {
             columns: view.columns.clone(),
             reads: relations_read(&snapshot, &search_path, view),
             search_path,
-            output: Vec::new(),
+            ..ViewDefinition::default()
         };
         let engine = self.server.inner.engine.clone();
         let vantage = self.vantage()?;
@@ -354,6 +354,7 @@ fn table_definition(table: &CreateExternalTable) -> Result<TableDefinition> {
             .iter()
             .map(|order| joined(order))
             .collect(),
+        ..TableDefinition::default()
     })
 }
 

@@ -6,15 +6,31 @@
 //! spelling and read by the one parser; functions and names of columns are then made those of Impala
 //! (`functions.rs`).
 
+mod builtins;
+mod dates;
 mod functions;
 mod lexer;
+mod names;
+mod reserved;
+mod show;
+mod spelling;
+mod words;
+
+pub use builtins::impala_functions;
+pub use reserved::is_impala_word;
 
 use std::sync::Arc;
 
-use lexer::{Token, quote, tokens};
+use datafusion_sql::parser::Statement as DfStatement;
+use lexer::{Token, tokens};
+use names::Unnamed;
+use show::{describe, show};
+use spelling::translated;
+use sqlparser::ast::Statement as SqlStatement;
+use words::{Words, syntax};
 
-use crate::error::{NOT_SUPPORTED, ParseError, SYNTAX_ERROR};
-use crate::parser::parse;
+use crate::error::ParseError;
+use crate::parser::{parse, parse_impalas};
 use crate::statement::{Parsed, Statement};
 
 /// A statement of Impala's dialect.
@@ -45,23 +61,60 @@ pub enum ImpalaStatement {
     Describe {
         /// A query of all the table's columns.
         table: Arc<Parsed>,
+        /// The table's name, in one or two parts.
+        name: Vec<String>,
+    },
+    /// `SHOW … table` and `DESCRIBE FORMATTED table`.
+    ShowRelation {
+        /// What is to be shown of it.
+        view: RelationView,
+        /// The table's or view's name, in one or two parts.
+        name: Vec<String>,
     },
     /// `KILL QUERY 'id'`.
     KillQuery(String),
 }
 
+/// What is shown of one table or view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelationView {
+    /// `SHOW CREATE TABLE` and `SHOW CREATE VIEW`.
+    Create,
+    /// `SHOW TABLE STATS`.
+    TableStats,
+    /// `SHOW PARTITIONS`.
+    Partitions,
+    /// `SHOW COLUMN STATS`.
+    ColumnStats,
+    /// `SHOW FILES IN`.
+    Files,
+    /// `DESCRIBE FORMATTED` and `DESCRIBE EXTENDED`.
+    Formatted,
+}
+
+impl RelationView {
+    /// The kind of statement that shows it.
+    #[must_use]
+    pub fn statement_type(self) -> &'static str {
+        match self {
+            Self::Formatted => "DESCRIBE",
+            _ => "SHOW",
+        }
+    }
+}
+
 /// Reads one statement, which may end with `;`, as Impala's clients write it. With it comes its text,
-/// without what is blank around it.
+/// without what is blank around it. `session` is what `current_session()` gives.
 ///
 /// # Errors
 /// What is wrong with it, or that it is none or more than one.
-pub fn parse_impala(text: &str) -> Result<(Arc<str>, ImpalaStatement), ParseError> {
+pub fn parse_impala(text: &str, session: &str) -> Result<(Arc<str>, ImpalaStatement), ParseError> {
     let tokens = one_statement(tokens(text)?)?;
     let whole: Arc<str> = text.trim().trim_end_matches(';').trim_end().into();
     let words = Words::new(&tokens);
     let statement = match special(&words)? {
         Some(statement) => statement,
-        None => ImpalaStatement::Sql(sql(&whole, &words)?),
+        None => ImpalaStatement::Sql(sql(&whole, &words, session)?),
     };
     Ok((Arc::clone(&whole), statement.with_text(&whole)))
 }
@@ -69,8 +122,9 @@ pub fn parse_impala(text: &str) -> Result<(Arc<str>, ImpalaStatement), ParseErro
 impl ImpalaStatement {
     /// What was made of a client's statement carries the client's words.
     fn with_text(mut self, text: &Arc<str>) -> Self {
-        if let Self::Sql(parsed) | Self::ComputeStats(parsed) | Self::Describe { table: parsed } =
-            &mut self
+        if let Self::Sql(parsed)
+        | Self::ComputeStats(parsed)
+        | Self::Describe { table: parsed, .. } = &mut self
         {
             let mut named = Parsed::clone(parsed);
             named.text = Arc::clone(text);
@@ -94,76 +148,6 @@ fn one_statement(mut tokens: Vec<Token<'_>>) -> Result<Vec<Token<'_>>, ParseErro
         return Err(syntax("an empty statement"));
     }
     Ok(tokens)
-}
-
-/// The tokens that are not blank, read from the left.
-struct Words<'a, 't> {
-    all: &'t [Token<'a>],
-    /// Where those stand that are not blank.
-    solid: Vec<usize>,
-}
-
-impl<'a, 't> Words<'a, 't> {
-    fn new(all: &'t [Token<'a>]) -> Self {
-        let solid = (0..all.len()).filter(|i| !all[*i].is_blank()).collect();
-        Self { all, solid }
-    }
-
-    fn get(&self, index: usize) -> Option<&'t Token<'a>> {
-        self.solid.get(index).map(|at| &self.all[*at])
-    }
-
-    fn len(&self) -> usize {
-        self.solid.len()
-    }
-
-    /// Whether the statement begins with these words.
-    fn begin(&self, words: &[&str]) -> bool {
-        let mut both = words.iter().enumerate();
-        both.all(|(i, word)| self.is(i, word))
-    }
-
-    fn is(&self, index: usize, word: &str) -> bool {
-        self.get(index).is_some_and(|token| token.is_word(word))
-    }
-
-    /// A name of one or two parts from `index` on, and what comes behind it.
-    fn table(&self, index: usize) -> Result<(String, usize), ParseError> {
-        let part = |index: usize| {
-            let name = self.get(index).and_then(Token::name);
-            name.ok_or_else(|| syntax("a name is missing"))
-        };
-        let mut name = String::new();
-        let first = part(index)?;
-        if self.get(index + 1) == Some(&Token::Symbol('.')) {
-            quote(&mut name, '"', schema(&first));
-            name.push('.');
-            quote(&mut name, '"', &part(index + 2)?);
-            return Ok((name, index + 3));
-        }
-        quote(&mut name, '"', &first);
-        Ok((name, index + 1))
-    }
-
-    /// Nothing may stand at `index`.
-    fn end(&self, index: usize) -> Result<(), ParseError> {
-        match self.get(index) {
-            None => Ok(()),
-            Some(token) => {
-                let mut near = String::new();
-                token.write(&mut near);
-                Err(syntax(&format!("at or near {near}")))
-            }
-        }
-    }
-}
-
-/// The schema that is meant by a database's name.
-fn schema(database: &str) -> &str {
-    match database {
-        "default" => "public",
-        other => other,
-    }
 }
 
 /// The statements that PostgreSQL has not.
@@ -245,171 +229,52 @@ fn query(sql: &str) -> Result<Arc<Parsed>, ParseError> {
         .ok_or_else(|| syntax("an empty statement"))
 }
 
-/// Impala's name of a schema, in a query.
-const DATABASE: &str = "CASE schema_name WHEN 'public' THEN 'default' ELSE schema_name END";
-
-fn show(words: &Words<'_, '_>) -> Result<ImpalaStatement, ParseError> {
-    let sql = if words.is(1, "databases") || words.is(1, "schemas") {
-        let like = like(words, 2, DATABASE)?;
-        format!(
-            "SELECT {DATABASE} AS name, '' AS comment FROM information_schema.schemata \
-             WHERE {like} ORDER BY 1"
-        )
-    } else if words.is(1, "tables") || words.is(1, "views") {
-        let (within, next) = match words.is(2, "in") {
-            true => {
-                let database = words.get(3).and_then(Token::name);
-                let database = database.ok_or_else(|| syntax("a database's name is missing"))?;
-                let mut literal = String::new();
-                quote(&mut literal, '\'', schema(&database));
-                (literal, 4)
-            }
-            false => ("current_schema()".to_owned(), 2),
-        };
-        let like = like(words, next, "table_name")?;
-        let views = match words.is(1, "views") {
-            true => " AND table_type = 'VIEW'",
-            false => "",
-        };
-        format!(
-            "SELECT table_name AS name FROM information_schema.tables \
-             WHERE table_schema = {within} AND {like}{views} ORDER BY 1"
-        )
-    } else if words.is(1, "roles") {
-        words.end(2)?;
-        "SELECT rolname AS role_name FROM pg_catalog.pg_roles ORDER BY 1".to_owned()
-    } else if words.is(1, "current") && words.is(2, "roles") {
-        words.end(3)?;
-        "SELECT current_user AS role_name".to_owned()
-    } else {
-        let message = "this SHOW statement is not supported";
-        return Err(ParseError::new(NOT_SUPPORTED, message).with_detail(Some(
-            "There are SHOW DATABASES, TABLES, VIEWS and ROLES.".to_owned(),
-        )));
-    };
-    Ok(ImpalaStatement::Sql(query(&sql)?))
-}
-
-/// The condition of `[LIKE] 'pattern'`, in which `*` is any text and `|` separates alternatives.
-fn like(words: &Words<'_, '_>, at: usize, column: &str) -> Result<String, ParseError> {
-    let at = at + usize::from(words.is(at, "like"));
-    let pattern = match words.get(at) {
-        None => return Ok("true".to_owned()),
-        Some(Token::Text(pattern)) => pattern,
-        Some(_) => return words.end(at).map(|()| String::new()),
-    };
-    words.end(at + 1)?;
-    let mut expression = "^(".to_owned();
-    for c in pattern.to_lowercase().chars() {
-        match c {
-            '*' => expression.push_str(".*"),
-            '|' => expression.push('|'),
-            c if c.is_alphanumeric() || c == '_' => expression.push(c),
-            c => {
-                expression.push('\\');
-                expression.push(c);
-            }
-        }
-    }
-    expression.push_str(")$");
-    let mut literal = String::new();
-    quote(&mut literal, '\'', &expression);
-    Ok(format!("({column}) ~ {literal}"))
-}
-
-/// `DESCRIBE [FORMATTED|EXTENDED] table`, `DESCRIBE DATABASE name`.
-fn describe(words: &Words<'_, '_>) -> Result<ImpalaStatement, ParseError> {
-    if words.is(1, "database") && words.len() > 2 {
-        let database = words.get(2).and_then(Token::name).unwrap_or_default();
-        words.end(3)?;
-        let mut literal = String::new();
-        quote(&mut literal, '\'', schema(&database));
-        return Ok(ImpalaStatement::Sql(query(&format!(
-            "SELECT {DATABASE} AS name, '' AS location, '' AS comment \
-             FROM information_schema.schemata WHERE schema_name = {literal}"
-        ))?));
-    }
-    let formatted = words.is(1, "formatted") || words.is(1, "extended");
-    let first = 1 + usize::from(formatted && words.len() > 2);
-    let (table, end) = words.table(first)?;
-    words.end(end)?;
-    Ok(ImpalaStatement::Describe {
-        table: all_of(&table)?,
-    })
-}
-
 /// Every other statement.
-fn sql(whole: &Arc<str>, words: &Words<'_, '_>) -> Result<Arc<Parsed>, ParseError> {
-    let mut parsed = parse(&translated(words))?;
+fn sql(whole: &Arc<str>, words: &Words<'_, '_>, session: &str) -> Result<Arc<Parsed>, ParseError> {
+    let mut parsed = parse_impalas(&translated(words))?;
     let (Some(mut parsed), true) = (parsed.pop(), parsed.is_empty()) else {
         return Err(syntax("one statement is expected"));
     };
     parsed.text = Arc::clone(whole);
-    if let Statement::Plan(statement) = &mut parsed.statement {
-        functions::make_impalas(statement)?;
-    }
-    if let Statement::Explain(explain) = &mut parsed.statement {
-        functions::make_impalas(&mut explain.statement)?;
+    match &mut parsed.statement {
+        Statement::Plan(statement) => {
+            make_impalas(statement, Unnamed::Expression, session)?;
+        }
+        Statement::Explain(explain) => {
+            make_impalas(&mut explain.statement, Unnamed::Expression, session)?;
+        }
+        Statement::CreateView(view) => {
+            make_impalas(&mut view.body, Unnamed::Number, session)?;
+            // What is kept is read as PostgreSQL's.
+            view.query = view.body.to_string();
+        }
+        _ => {}
     }
     Ok(Arc::new(parsed))
 }
 
-/// The statement in PostgreSQL's spelling.
-fn translated(words: &Words<'_, '_>) -> String {
-    let mut out = String::new();
-    let is_database = words.is(1, "database") && (words.is(0, "create") || words.is(0, "drop"));
-    let into_table = words.begin(&["insert", "into", "table"]);
-    let mut number = 0;
-    for token in words.all {
-        if token.is_blank() {
-            token.write(&mut out);
-            continue;
-        }
-        let index = number;
-        number += 1;
-        let qualifies = words.get(index + 1) == Some(&Token::Symbol('.'))
-            && words.get(index.wrapping_sub(1)) != Some(&Token::Symbol('.'));
-        if qualifies && token.name().is_some_and(|name| name == "default") {
-            out.push_str("public");
-        } else if token.is_word("user") && words.get(index + 1) == Some(&Token::Symbol('(')) {
-            // A function there, a keyword here.
-            out.push_str("\"user\"");
-        } else if is_database && index == 1 {
-            out.push_str("SCHEMA");
-        } else if into_table && index == 2 {
-            // Impala's word, which says nothing.
-        } else if words.is(0, "drop") && index + 1 == words.len() && token.is_word("purge") {
-            // Files are not touched at all.
-        } else if token.is_word("string") && is_type(words, index) {
-            out.push_str("text");
-        } else {
-            token.write(&mut out);
-        }
+/// Names columns as Impala does, and puts what is there in the place of its functions.
+fn make_impalas(
+    statement: &mut DfStatement,
+    unnamed: Unnamed,
+    session: &str,
+) -> Result<(), ParseError> {
+    let DfStatement::Statement(statement) = statement else {
+        return Ok(());
+    };
+    if let SqlStatement::Query(query) = statement.as_mut() {
+        names::name_columns(query, unnamed);
     }
-    out
-}
-
-/// Whether a word stands where a type does: behind AS in a cast, or behind a column's name.
-fn is_type(words: &Words<'_, '_>, index: usize) -> bool {
-    let closed = matches!(words.get(index + 1), Some(Token::Symbol(')' | ',')) | None)
-        || words.is(index + 1, "comment");
-    let behind = index
-        .checked_sub(1)
-        .and_then(|before| words.get(before))
-        .is_some_and(|before| before.name().is_some());
-    closed && behind
-}
-
-fn syntax(what: &str) -> ParseError {
-    ParseError::new(SYNTAX_ERROR, format!("Syntax error: {what}"))
+    functions::replace(statement, session)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{NOT_SUPPORTED, SYNTAX_ERROR};
 
     fn read(text: &str) -> ImpalaStatement {
-        match parse_impala(text) {
+        match parse_impala(text, "") {
             Ok((_, statement)) => statement,
             Err(error) => panic!("{text}: {error}"),
         }
@@ -451,7 +316,7 @@ mod tests {
 
     #[test]
     fn texts_are_the_clients() {
-        let (text, statement) = parse_impala("  /* hint */ show tables ;\n").unwrap();
+        let (text, statement) = parse_impala("  /* hint */ show tables ;\n", "").unwrap();
         assert_eq!(&*text, "/* hint */ show tables");
         let ImpalaStatement::Sql(parsed) = statement else {
             panic!("{statement:?}");
@@ -481,10 +346,6 @@ mod tests {
     #[test]
     fn what_impala_has_alone_is_read() {
         assert!(matches!(read("use `Default`"), ImpalaStatement::Use(name) if name == "default"));
-        assert!(matches!(
-            read("describe formatted d.t"),
-            ImpalaStatement::Describe { .. }
-        ));
         assert!(matches!(read("desc t"), ImpalaStatement::Describe { .. }));
         assert!(matches!(
             read("invalidate metadata"),
@@ -504,9 +365,66 @@ mod tests {
             "show tables in d 'x*'",
             "show schemas",
             "show roles",
+            "show functions",
+            "show functions in _impala_builtins like 'a*'",
         ] {
             assert!(matches!(read(text), ImpalaStatement::Sql(_)), "{text}");
         }
+    }
+
+    #[test]
+    fn views_are_kept_in_postgresqls_spelling() {
+        let ImpalaStatement::Sql(parsed) = read("create view v as select a / 2, `b` from t") else {
+            panic!("no statement");
+        };
+        let Statement::CreateView(view) = &parsed.statement else {
+            panic!("no view");
+        };
+        assert_eq!(
+            view.query,
+            r#"SELECT impala_divide(a, 2) AS "_c0", "b" FROM t"#
+        );
+    }
+
+    #[test]
+    fn what_is_shown_of_a_relation() {
+        for (text, expected, parts) in [
+            (
+                "show create table default.t",
+                RelationView::Create,
+                &["public", "t"][..],
+            ),
+            ("SHOW CREATE VIEW `V`", RelationView::Create, &["v"]),
+            ("show table stats t", RelationView::TableStats, &["t"]),
+            (
+                "show column stats d.t;",
+                RelationView::ColumnStats,
+                &["d", "t"],
+            ),
+            ("show partitions t", RelationView::Partitions, &["t"]),
+            ("show files in d.t", RelationView::Files, &["d", "t"]),
+            ("describe extended t", RelationView::Formatted, &["t"]),
+            ("desc formatted d.t", RelationView::Formatted, &["d", "t"]),
+        ] {
+            match read(text) {
+                ImpalaStatement::ShowRelation { view, name } => {
+                    assert_eq!(
+                        (view, name.as_slice()),
+                        (
+                            expected,
+                            &parts.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>()[..]
+                        ),
+                        "{text}"
+                    );
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+        // A table may have such a name.
+        assert!(matches!(
+            read("describe extended"),
+            ImpalaStatement::Describe { .. }
+        ));
     }
 
     #[test]
@@ -519,11 +437,13 @@ mod tests {
             ("use a b", SYNTAX_ERROR),
             ("set x", SYNTAX_ERROR),
             ("selec 1", SYNTAX_ERROR),
-            ("show partitions t", NOT_SUPPORTED),
+            ("show grant user x", NOT_SUPPORTED),
+            ("show partitions", SYNTAX_ERROR),
+            ("show create table a.b.c", SYNTAX_ERROR),
             ("kill query 5", SYNTAX_ERROR),
             ("describe", SYNTAX_ERROR),
         ] {
-            match parse_impala(text) {
+            match parse_impala(text, "") {
                 Err(error) => assert_eq!(error.sqlstate, sqlstate, "{text}: {error}"),
                 Ok(read) => panic!("{text}: {read:?}"),
             }

@@ -53,11 +53,20 @@ const QUERIES: &[&str] = &["SELECT", "WITH", "VALUES"];
 ///
 /// The first thing that is wrong anywhere in the string; then no statement is returned at all.
 pub fn parse(text: &str) -> Result<Vec<Parsed>, ParseError> {
+    parse_with(text, BoundedDialect::new)
+}
+
+/// The same with the operators that Impala has and PostgreSQL has not.
+pub(crate) fn parse_impalas(text: &str) -> Result<Vec<Parsed>, ParseError> {
+    parse_with(text, BoundedDialect::with_impalas_operators)
+}
+
+fn parse_with(text: &str, dialect: fn(usize) -> BoundedDialect) -> Result<Vec<Parsed>, ParseError> {
     split::split(text)?
         .into_iter()
         .map(|piece| {
             let (start, end) = (piece.start, piece.end);
-            let dialect = BoundedDialect::new(piece.tokens.len());
+            let dialect = dialect(piece.tokens.len());
             let statement = StatementParser::new(text, piece, &dialect)?.whole_statement()?;
             Ok(Parsed {
                 text: text[start.byte..end.byte].trim_end().into(),
