@@ -169,6 +169,8 @@ pub enum BenchCommand {
     Latency(BenchLatency),
     /// Stream a whole table to a client, and watch the server's memory
     Stream(BenchStream),
+    /// Fetch large results over every protocol, and close queries over HiveServer2
+    Fetch(BenchFetch),
     /// Compare the estimated costs of queries with the CPU time that they take
     Cost(BenchCost),
     /// Measure short queries beside heavy ones that never stop, with and without resource queues
@@ -354,6 +356,23 @@ pub struct BenchPages {
     /// How often each page is asked for
     #[arg(long, value_name = "N", default_value = "50", value_parser = parse_count)]
     pub iterations: usize,
+}
+
+/// What `forebay bench fetch` was asked to do.
+#[derive(Debug, Args)]
+pub struct BenchFetch {
+    /// The folder that `forebay tpch generate` has made
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+
+    /// How often each result is fetched over each protocol
+    #[arg(long, value_name = "N", default_value = "5", value_parser = parse_count)]
+    pub iterations: usize,
+
+    /// A peer that serves the same table: pg:URL (a PostgreSQL server that has it and asks for no
+    /// password)
+    #[arg(long, value_name = "PEER")]
+    pub against: Option<Peer>,
 }
 
 /// What `forebay bench stream` was asked to do.

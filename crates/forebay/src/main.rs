@@ -45,6 +45,7 @@ fn run_bench(command: &BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Tpch(options) => bench::tpch(options),
         BenchCommand::Latency(options) => bench::latency(options),
         BenchCommand::Stream(options) => bench::stream(options),
+        BenchCommand::Fetch(options) => bench::fetch(options),
         BenchCommand::Cost(options) => bench::cost(options),
         BenchCommand::Overload(options) => bench::overload(options),
         BenchCommand::Close(options) => bench::close(options),

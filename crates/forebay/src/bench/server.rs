@@ -11,9 +11,16 @@ use anyhow::{Context, bail};
 pub struct ServerUnderTest {
     process: Child,
     port: u16,
-    /// Of the web pages, if there are any.
-    web_port: Option<u16>,
+    also: AlsoListens,
     data_dir: PathBuf,
+}
+
+/// The ports of what is not always there.
+#[derive(Default)]
+struct AlsoListens {
+    pages: Option<u16>,
+    hs2: Option<u16>,
+    hs2_http: Option<u16>,
 }
 
 impl ServerUnderTest {
@@ -24,29 +31,43 @@ impl ServerUnderTest {
 
     /// Starts a server with more options.
     pub fn start_with(data: Option<&Path>, options: &[&str]) -> anyhow::Result<Self> {
-        Self::start_on(data, options, None)
+        Self::start_on(data, options, AlsoListens::default())
     }
 
     /// Starts a server that has web pages.
     pub fn start_with_pages(options: &[&str]) -> anyhow::Result<Self> {
-        Self::start_on(None, options, Some(free_port()?))
+        let also = AlsoListens {
+            pages: Some(free_port()?),
+            ..AlsoListens::default()
+        };
+        Self::start_on(None, options, also)
     }
 
-    fn start_on(
-        data: Option<&Path>,
-        options: &[&str],
-        web_port: Option<u16>,
-    ) -> anyhow::Result<Self> {
+    /// Starts a server that speaks HiveServer2 too.
+    pub fn start_with_hs2(data: Option<&Path>, options: &[&str]) -> anyhow::Result<Self> {
+        let also = AlsoListens {
+            hs2: Some(free_port()?),
+            hs2_http: Some(free_port()?),
+            ..AlsoListens::default()
+        };
+        Self::start_on(data, options, also)
+    }
+
+    fn start_on(data: Option<&Path>, options: &[&str], also: AlsoListens) -> anyhow::Result<Self> {
         let port = free_port()?;
-        let pages = web_port.map_or("off".to_owned(), |port| format!("127.0.0.1:{port}"));
+        let listener = |port: Option<u16>| match port {
+            Some(port) => format!("127.0.0.1:{port}"),
+            None => "off".to_owned(),
+        };
         let data_dir = std::env::temp_dir().join(format!("forebay-bench-{port}"));
         let mut command = Command::new(std::env::current_exe()?);
         command
             .arg("serve")
             .args(["--log", "warn", "--shutdown-grace", "0s"])
             .args(["--pg-listen", &format!("127.0.0.1:{port}")])
-            .args(["--web-listen", &pages])
-            .args(["--hs2-listen", "off", "--hs2-http-listen", "off"])
+            .args(["--web-listen", &listener(also.pages)])
+            .args(["--hs2-listen", &listener(also.hs2)])
+            .args(["--hs2-http-listen", &listener(also.hs2_http)])
             .arg("--data-dir")
             .arg(&data_dir)
             .stdout(Stdio::piped());
@@ -55,7 +76,7 @@ impl ServerUnderTest {
         let mut server = Self {
             process,
             port,
-            web_port,
+            also,
             data_dir,
         };
         server.wait_until_ready()?;
@@ -89,8 +110,17 @@ impl ServerUnderTest {
 
     /// Where its web pages are.
     pub fn pages(&self) -> anyhow::Result<SocketAddr> {
-        let port = self.web_port.context("the server has no web pages")?;
-        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        address(self.also.pages)
+    }
+
+    /// Where it speaks HiveServer2.
+    pub fn hs2(&self) -> anyhow::Result<SocketAddr> {
+        address(self.also.hs2)
+    }
+
+    /// Where it speaks HiveServer2 over HTTP.
+    pub fn hs2_http(&self) -> anyhow::Result<SocketAddr> {
+        address(self.also.hs2_http)
     }
 
     /// The server's process.
@@ -105,6 +135,11 @@ impl Drop for ServerUnderTest {
         let _ = self.process.wait();
         let _ = std::fs::remove_dir_all(&self.data_dir);
     }
+}
+
+fn address(port: Option<u16>) -> anyhow::Result<SocketAddr> {
+    let port = port.context("the server was started without it")?;
+    Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
 
 fn free_port() -> anyhow::Result<u16> {
