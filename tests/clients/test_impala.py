@@ -6,6 +6,7 @@ import base64
 import datetime
 import decimal
 import getpass
+import json
 import re
 import subprocess
 import sys
@@ -133,10 +134,19 @@ class TestImpyla:
             assert "select count(*) from lineitem" in profile
             encoded = cursor.get_profile(profile_format=TRuntimeProfileFormat.BASE64)
             assert b"select count(*) from lineitem" in zlib.decompress(base64.b64decode(encoded))
+            tree = cursor.get_profile(profile_format=TRuntimeProfileFormat.THRIFT)
+            assert [node.name for node in tree.nodes[:3]] == [
+                profile.partition(":\n")[0], "Summary", "ImpalaServer"
+            ]
+            assert tree.nodes[1].info_strings["Sql Statement"] in profile
+            assert tree.nodes[0].num_children == 4
+            contents = json.loads(cursor.get_profile(profile_format=TRuntimeProfileFormat.JSON))["contents"]
+            assert contents["profile_name"] == tree.nodes[0].name
             summary = cursor.get_summary()
             assert summary is not None
             log = cursor.get_log()
             assert "WARNING" not in log
+            assert re.search(r"^Query [0-9a-f:]+: 100% Complete \((\d+) out of \1\)\n", log)
 
     def test_options(self, impyla):
         settings = {"MEM_LIMIT": "64m", "request_pool": ""}

@@ -318,11 +318,6 @@ struct TGetRuntimeProfileReq {
   3: optional i32 format,
 }
 
-struct TGetRuntimeProfileResp {
-  1: required TStatus status,
-  2: optional string profile,
-}
-
 struct TGetExecSummaryReq {
   1: optional TOperationHandle operation_handle,
   2: optional TSessionHandle session_handle,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_server::{QueryId, QueryState};
+use forebay_server::{QueryId, QueryState, ScanProgress};
 use forebay_sql::ImpalaStatement;
 use pilota::AHashMap;
 use tokio::time::Instant;
@@ -27,6 +27,16 @@ pub(super) fn schema_of(database: &str) -> String {
     match name.as_str() {
         "default" => PUBLIC.to_owned(),
         _ => name,
+    }
+}
+
+/// The line by which clients tell how far a statement is; nothing for one that scans nothing. They take
+/// it out of what they print as warnings.
+fn progress_line(id: QueryId, scanned: ScanProgress) -> String {
+    let ScanProgress { done, total } = scanned;
+    match (100 * done).checked_div(total) {
+        Some(percent) => format!("Query {id}: {percent}% Complete ({done} out of {total})\n"),
+        None => String::new(),
     }
 }
 
@@ -160,13 +170,16 @@ impl Front {
         }
     }
 
-    /// Why the statement waits, what has come up, what it has failed with.
+    /// How far the statement is, why it waits, what has come up, what it has failed with.
     fn messages(&self, operation: &Operation) -> String {
-        let mut messages = operation.log();
+        let query = self.server.query(&operation.id);
+        let scanned = query.as_ref().and_then(|query| query.progress());
+        let mut messages =
+            scanned.map_or_else(String::new, |scanned| progress_line(operation.id, scanned));
+        messages.push_str(&operation.log());
         let progress = operation.progress.borrow().clone();
         match progress {
             Progress::Running => {
-                let query = self.server.query(&operation.id);
                 if let Some(why) = query.and_then(|query| query.pending_reason()) {
                     messages.push_str(&format!("Waits: {why}\n"));
                 }

@@ -3,20 +3,68 @@
 use std::sync::Arc;
 
 use forebay_server::{Profile, Query, QueryState};
+use pilota::thrift::{
+    TOutputProtocol, TOutputProtocolExt, TStructIdentifier, TType, ThriftException,
+};
 
 use crate::error::{self, Error};
 use crate::front::{Caller, Front};
 use crate::session::handle;
+use crate::wire::call::{Output, Response};
 use crate::wire::idl::{
     TExecProgress, TExecStats, TExecSummary, TGetExecSummaryReq, TGetExecSummaryResp,
-    TGetRuntimeProfileReq, TGetRuntimeProfileResp, TOperationHandle, TPlanNodeExecSummary,
-    TSessionHandle,
+    TGetRuntimeProfileReq, TOperationHandle, TPlanNodeExecSummary, TSessionHandle, TStatus,
 };
 
 /// Forms of a profile.
 const STRING: i32 = 0;
 const BASE64: i32 = 1;
+const THRIFT: i32 = 2;
 const JSON: i32 = 3;
+
+/// `TGetRuntimeProfileResp`, in which a tree is a field of its own.
+pub(super) struct ProfileReply {
+    status: TStatus,
+    profile: Option<Form>,
+}
+
+enum Form {
+    Text(String),
+    Tree(Profile),
+}
+
+impl ProfileReply {
+    fn of(profile: Result<Form, Error>) -> Self {
+        match profile {
+            Ok(profile) => Self {
+                status: error::success(),
+                profile: Some(profile),
+            },
+            Err(error) => Self {
+                status: error.status(),
+                profile: None,
+            },
+        }
+    }
+}
+
+impl Response for ProfileReply {
+    fn write(&self, output: &mut Output<'_>) -> Result<(), ThriftException> {
+        output.write_struct_begin(&TStructIdentifier {
+            name: "TGetRuntimeProfileResp",
+        })?;
+        output.write_struct_field(1, &self.status, TType::Struct)?;
+        match &self.profile {
+            Some(Form::Text(text)) => output.write_string_field(2, text)?,
+            Some(Form::Tree(profile)) => {
+                output.write_struct_field(3, &profile.thrift_tree(), TType::Struct)?;
+            }
+            None => {}
+        }
+        output.write_field_stop()?;
+        output.write_struct_end()
+    }
+}
 
 /// States of an execution, as the summary names them.
 const REGISTERED: i32 = 0;
@@ -31,30 +79,24 @@ impl Front {
         &self,
         caller: &Caller,
         request: &TGetRuntimeProfileReq,
-    ) -> TGetRuntimeProfileResp {
+    ) -> ProfileReply {
         let query = self.query_of(
             caller,
             request.session_handle.as_ref(),
             request.operation_handle.as_ref(),
         );
-        let profile = query.and_then(|query| match request.format.unwrap_or(STRING) {
-            STRING => Ok(query.profile().to_text()),
-            BASE64 => Ok(query.profile().to_base64()),
-            JSON => Ok(query.profile().to_json()),
-            other => Err(Error::not_supported(format!(
-                "Profiles are not served in form {other}; ask for STRING, BASE64 or JSON."
-            ))),
-        });
-        match profile {
-            Ok(profile) => TGetRuntimeProfileResp {
-                status: error::success(),
-                profile: Some(profile.into()),
-            },
-            Err(error) => TGetRuntimeProfileResp {
-                status: error.status(),
-                profile: None,
-            },
-        }
+        let form = match request.format.unwrap_or(STRING) {
+            STRING => |profile: Profile| Form::Text(profile.to_text()),
+            BASE64 => |profile: Profile| Form::Text(profile.to_base64()),
+            THRIFT => |profile: Profile| Form::Tree(profile),
+            JSON => |profile: Profile| Form::Text(profile.to_json()),
+            other => {
+                return ProfileReply::of(Err(Error::not_supported(format!(
+                    "Profiles are not served in form {other}; ask for STRING, BASE64, THRIFT or JSON."
+                ))));
+            }
+        };
+        ProfileReply::of(query.map(|query| form(query.profile())))
     }
 
     pub(super) fn exec_summary(

@@ -163,6 +163,12 @@ impl Profile {
         text::render(self)
     }
 
+    /// The profile as Impala's `TRuntimeProfileTree`, for a reply in whichever protocol of Thrift.
+    #[must_use]
+    pub fn thrift_tree(&self) -> impl pilota::thrift::Message + use<> {
+        thrift::tree(self)
+    }
+
     /// The profile in Thrift's compact protocol, as Impala's `TRuntimeProfileTree`.
     #[must_use]
     pub fn to_thrift(&self) -> Vec<u8> {

@@ -27,20 +27,25 @@ const PROFILE_VERSION: i32 = 1;
 /// What [`TRuntimeProfileNode`] has where a node belongs to no operator.
 const NO_METADATA: i64 = -1;
 
-/// The profile as bytes.
-pub(super) fn encode(profile: &Profile) -> Vec<u8> {
+/// The profile as Thrift's type.
+pub(super) fn tree(profile: &Profile) -> TRuntimeProfileTree {
     let mut nodes = Vec::new();
     let mut open = vec![profile];
     while let Some(profile) = open.pop() {
         open.extend(profile.children.iter().rev());
         nodes.push(node(profile));
     }
-    let tree = TRuntimeProfileTree {
+    TRuntimeProfileTree {
         nodes,
         profile_version: Some(PROFILE_VERSION),
-    };
+    }
+}
+
+/// The profile as bytes.
+pub(super) fn encode(profile: &Profile) -> Vec<u8> {
     let mut bytes = BytesMut::new();
-    tree.encode(&mut TCompactOutputProtocol::new(&mut bytes, false))
+    tree(profile)
+        .encode(&mut TCompactOutputProtocol::new(&mut bytes, false))
         .expect("memory takes everything");
     bytes.into()
 }
