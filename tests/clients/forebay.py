@@ -19,6 +19,8 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or REPOSITORY / "target")
 BINARY = Path(os.environ.get("FOREBAY_BIN") or TARGET / "debug" / "forebay")
 JDBC_CHECKS = Path(__file__).with_name("jdbc") / "Checks.java"
 JDBC_DRIVER = Path("/usr/share/java/postgresql.jar")
+HIVE_CHECKS = Path(__file__).with_name("hive") / "HiveChecks.java"
+HIVE_JARS = TARGET / "test-jars"
 QUERIES = REPOSITORY / "bench" / "tpch"
 
 TPCH_TABLES = ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"]

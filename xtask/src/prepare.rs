@@ -1,5 +1,5 @@
 //! What the tests with clients and with a browser need: programs from Debian, Python packages in a
-//! virtual environment, packages of Node.js in a folder.
+//! virtual environment, packages of Node.js in a folder, Hive's JDBC driver in another.
 
 use std::env;
 use std::fs;
@@ -62,10 +62,70 @@ impl Needed {
 /// Installs what is missing, and returns the Python that has the test clients.
 pub fn everything(target_dir: &Path, clients_dir: &Path) -> Result<PathBuf> {
     debian_packages()?;
-    virtual_environment(
+    let python = virtual_environment(
         &target_dir.join("test-venv"),
         &clients_dir.join("requirements.txt"),
-    )
+    )?;
+    hive_driver(&python, &target_dir.join("test-jars"))?;
+    Ok(python)
+}
+
+/// Where Hive's JDBC driver comes from: Debian has none, and PyPI has it inside of Spark. This is
+/// the smallest release that has the driver of Hive 2: 209 MB, of which 8 are kept.
+const SPARK: &str = "pyspark==3.0.3";
+
+/// The driver and what it needs. Its Thrift classes are in Spark's own server.
+const HIVE_JARS: [&str; 14] = [
+    "commons-codec-1.10",
+    "commons-lang-2.6",
+    "commons-logging-1.1.3",
+    "guava-14.0.1",
+    "hive-common-2.3.7",
+    "hive-jdbc-2.3.7",
+    "hive-serde-2.3.7",
+    "httpclient-4.5.6",
+    "httpcore-4.4.12",
+    "libthrift-0.12.0",
+    "log4j-1.2.17",
+    "slf4j-api-1.7.30",
+    "slf4j-log4j12-1.7.30",
+    "spark-hive-thriftserver_2.12-3.0.3",
+];
+
+/// Puts Hive's JDBC driver into a folder, unless it is there.
+fn hive_driver(python: &Path, folder: &Path) -> Result<()> {
+    let stamp = folder.join("made-from");
+    let wanted = format!("{SPARK}: {}", HIVE_JARS.join(" "));
+    if fs::read_to_string(&stamp).is_ok_and(|made_from| made_from == wanted) {
+        return Ok(());
+    }
+    println!("Making {} (209 MB to download)", folder.display());
+    let download = folder.join("download");
+    let _ = fs::remove_dir_all(folder);
+    fs::create_dir_all(&download)?;
+    let arguments = "-m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all:";
+    run(Command::new(python)
+        .args(arguments.split(' '))
+        .arg("--dest")
+        .arg(&download)
+        .arg(SPARK))?;
+    let archive = fs::read_dir(&download)?
+        .next()
+        .context("pip has downloaded nothing")??
+        .path();
+    let release = SPARK.replace("==", "-");
+    run(Command::new("tar")
+        .arg("--extract")
+        .arg("--file")
+        .arg(&archive)
+        .arg("--directory")
+        .arg(folder)
+        .arg("--strip-components=3")
+        .args(HIVE_JARS.map(|jar| format!("{release}/deps/jars/{jar}.jar"))))?;
+    fs::remove_dir_all(download)?;
+    // Last, so that a folder that was left half made is made again.
+    fs::write(stamp, wanted)?;
+    Ok(())
 }
 
 /// Puts the browser test and the packages that it needs into a folder, and returns that: Node.js

@@ -46,6 +46,8 @@ pub(crate) struct Caller {
     /// Who it has proved to be; `None` where the transport asks for no proof.
     pub(crate) user: Option<String>,
     pub(crate) address: SocketAddr,
+    /// Where it is behind proxies, as the first of them says.
+    pub(crate) http_origin: Option<Arc<str>>,
     /// The sessions that its connection has used, if it is one that lasts.
     pub(crate) attached: Option<Arc<Attached>>,
 }
@@ -113,6 +115,7 @@ impl Front {
         })?;
         let ended = base.end_requested();
         let session = ClientSession::new(base, options);
+        session.note_http_origin(caller.http_origin.as_ref());
         // A value that its setting does not take is found out now.
         session.begin_statement(&session.options_with([])?)?;
         if let Some(database) = database {
@@ -201,6 +204,7 @@ impl Front {
         if in_use.over.is_cancelled() {
             return Err(Error::invalid_session(id));
         }
+        session.note_http_origin(caller.http_origin.as_ref());
         if let Some(attached) = &caller.attached {
             attached.note(&session);
         }

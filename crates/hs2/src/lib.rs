@@ -40,7 +40,8 @@ use front::Front;
 pub struct Limits {
     /// Largest message that a client may send, in bytes. A larger one ends the connection.
     pub max_message_bytes: usize,
-    /// How long a client may take to log in before it is cut off.
+    /// How long a client may take to log in, or a message that has begun may stand still, before the
+    /// connection is cut off.
     pub authentication_timeout: Duration,
     /// Connections at once, for each of the two listeners.
     pub max_connections: usize,

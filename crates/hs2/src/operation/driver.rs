@@ -1,5 +1,6 @@
 //! The task behind an operation: runs the statement, reads its rows ahead, hands them out.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use forebay_server::{Notice, Parsed, Prepared, QueryId, Response, Rows, Server, Session};
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -49,8 +50,13 @@ pub(crate) struct Beginning {
     pub(crate) cached_rows: usize,
 }
 
-/// Begins an operation.
-pub(crate) fn begin(server: Server, beginning: Beginning) -> Arc<Operation> {
+/// Begins an operation. Whoever waits for the second part of the answer, however that ends, finds
+/// its query in the registry or behind it: clients ask for a profile at once.
+pub(crate) fn begin(
+    server: Server,
+    beginning: Beginning,
+) -> (Arc<Operation>, oneshot::Receiver<()>) {
+    let (unregistered, registered) = oneshot::channel();
     let (progress, seen) = watch::channel(Progress::Running);
     let (requests, asked) = mpsc::channel(1);
     let cancelled = beginning.client.over.child_token();
@@ -73,6 +79,7 @@ pub(crate) fn begin(server: Server, beginning: Beginning) -> Arc<Operation> {
         id: beginning.id,
         server,
         session: Some(beginning.session),
+        unregistered: Some(unregistered),
         rows: None,
         results: Results::new(beginning.cached_rows),
         patience: beginning.options.seconds(options::QUERY_TIMEOUT),
@@ -84,7 +91,7 @@ pub(crate) fn begin(server: Server, beginning: Beginning) -> Arc<Operation> {
         log,
     };
     tokio::spawn(driver.run(beginning.work, asked));
-    operation
+    (operation, registered)
 }
 
 struct Driver {
@@ -92,6 +99,8 @@ struct Driver {
     server: Server,
     /// `None` once the statement has ended.
     session: Option<Session>,
+    /// Dropped when the query is registered.
+    unregistered: Option<oneshot::Sender<()>>,
     rows: Option<Rows>,
     results: Results,
     /// How long a client may leave the operation alone.
@@ -117,6 +126,7 @@ impl Driver {
         if let Err(error) = self.start(work).await {
             self.fail(&error);
         }
+        self.unregistered = None;
         self.serve(&mut asked).await;
     }
 
@@ -133,6 +143,7 @@ impl Driver {
                 let rows =
                     rows.unwrap_or_else(|| RecordBatch::new_empty(Arc::new(Schema::empty())));
                 self.rows = Some(session.answer_with(self.id, &text, statement_type, rows));
+                self.unregistered = None;
                 while !self.results.ended {
                     self.read().await?;
                 }
@@ -176,6 +187,12 @@ impl Driver {
         let session = self.session.as_mut().expect("nothing has ended yet");
         let notices = Arc::clone(session.notices());
         let mut work = pin!(session.execute_as(self.id, prepared, parsed));
+        let (server, id, unregistered) = (&self.server, self.id, &mut self.unregistered);
+        let mut work = poll_fn(|context| {
+            let polled = work.as_mut().poll(context);
+            unregistered.take_if(|_| server.query(&id).is_some());
+            polled
+        });
         let mut asked_to_stop = false;
         let response = loop {
             tokio::select! {
@@ -184,7 +201,7 @@ impl Driver {
                 () = self.cancelled.cancelled(), if !asked_to_stop => {
                     asked_to_stop = true;
                     // It ends by itself with the right words, unless nobody knows of it yet.
-                    if self.server.cancel_query(&self.id).is_err() {
+                    if server.cancel_query(&id).is_err() {
                         break Err(cancelled());
                     }
                 }

@@ -116,8 +116,10 @@ impl Front {
             options,
             cached_rows,
         };
-        let operation = driver::begin(self.server.clone(), beginning);
+        let (operation, registered) = driver::begin(self.server.clone(), beginning);
         self.add_operation(&operation);
+        // The sender is dropped, then.
+        let _ = registered.await;
         Ok(operation)
     }
 

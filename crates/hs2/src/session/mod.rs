@@ -46,6 +46,8 @@ struct State {
     /// `None` once it has expired.
     base: Option<Session>,
     options: QueryOptions,
+    /// Where its client is behind proxies, as of the last call over HTTP; empty without proxies.
+    http_origin: Option<Arc<str>>,
     last_used: DateTime<Utc>,
     /// Calls under way.
     busy: usize,
@@ -70,11 +72,19 @@ impl ClientSession {
             state: Mutex::new(State {
                 base: Some(base),
                 options,
+                http_origin: None,
                 last_used: Utc::now(),
                 busy: 0,
                 expired: None,
             }),
         })
+    }
+
+    /// Where the client of a call is behind proxies, if the call says it.
+    pub(crate) fn note_http_origin(&self, origin: Option<&Arc<str>>) {
+        if let Some(origin) = origin {
+            self.state.lock().http_origin = Some(Arc::clone(origin));
+        }
     }
 
     /// A call uses the session until the answer is dropped.
@@ -101,6 +111,7 @@ impl ClientSession {
         let mut session = base
             .ok_or_else(|| Error::invalid_session(self.id))?
             .companion();
+        session.set_http_origin(state.http_origin.clone());
         drop(state);
         options.apply(&mut session)?;
         session.set_client_options(options.shown().into());

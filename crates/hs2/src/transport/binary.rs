@@ -1,8 +1,8 @@
 //! The binary protocol over TCP: one message behind the other, or in SASL's frames.
 
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,6 +15,9 @@ use crate::wire::scan::{Malformed, Message, Scanner};
 
 /// What is read ahead of a client that sends more while a call of it is under way.
 const MAX_READ_AHEAD_BYTES: usize = 64 * 1024;
+
+/// The buffer of a message above this size is not kept for the next one: most connections are idle.
+const MAX_KEPT_BYTES: usize = 16 * 1024;
 
 /// Serves connections until the server stops.
 pub(crate) async fn serve(front: Arc<Front>, listener: TcpListener, tls: Option<TlsSource>) {
@@ -30,10 +33,12 @@ async fn connection(front: Arc<Front>, accepted: Accepted) {
         payload: BytesMut::new(),
         frame_left: None,
         max_bytes: front.limits.max_message_bytes,
+        patience: front.limits.authentication_timeout,
     };
     let mut caller = Caller {
         user: None,
         address: accepted.address,
+        http_origin: None,
         attached: Some(Arc::new(Attached::default())),
     };
     let logged_in = log_in(&front, &mut incoming, &mut caller);
@@ -99,7 +104,8 @@ async fn log_in(front: &Front, incoming: &mut Incoming, caller: &mut Caller) -> 
 async fn talk(front: &Arc<Front>, incoming: &mut Incoming, caller: &Caller) -> Result<(), End> {
     while let Some(message) = incoming.next().await? {
         let reply = {
-            let mut answered = pin!(front.answer(caller, message));
+            // On the heap, and gone with the answer: most connections are idle.
+            let mut answered = Box::pin(front.answer(caller, message));
             loop {
                 tokio::select! {
                     biased;
@@ -129,6 +135,8 @@ struct Incoming {
     /// Bytes of the current frame that are to come; `None` without frames.
     frame_left: Option<usize>,
     max_bytes: usize,
+    /// How long a message that has begun may stand still.
+    patience: Duration,
 }
 
 impl Incoming {
@@ -138,12 +146,26 @@ impl Incoming {
         loop {
             if let Some((length, only_texts)) = scanner.advance(&self.payload)? {
                 let bytes = self.payload.split_to(length).freeze();
+                if length > MAX_KEPT_BYTES && self.payload.is_empty() {
+                    self.payload = BytesMut::new();
+                }
                 return Ok(Some(Message { bytes, only_texts }));
             }
-            if !self.fill().await? {
+            let filled = if self.has_begun() {
+                let filled = tokio::time::timeout(self.patience, self.fill()).await;
+                filled.map_err(|_| End::Malformed("a message stands still".to_owned()))?
+            } else {
+                self.fill().await
+            };
+            if !filled? {
                 return Ok(None);
             }
         }
+    }
+
+    /// Whether a part of a message is there.
+    fn has_begun(&self) -> bool {
+        !self.payload.is_empty() || !self.raw.is_empty() || self.frame_left.is_some_and(|n| n > 0)
     }
 
     /// Reads more; false at the end. Cancel safe.

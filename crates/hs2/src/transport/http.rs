@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody as _};
 use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -16,12 +16,15 @@ use axum::response::{IntoResponse, Response};
 use axum::serve::{IncomingStream, Listener};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use super::head::{Activity, HeadTimer};
 use super::{Accepted, TlsSource};
 use crate::front::{Caller, Front};
 use crate::wire::scan::{self, Malformed};
@@ -31,6 +34,12 @@ const CONTENT_TYPE: &str = "application/x-thrift";
 /// The cookie that spares a client's password from being checked with every call. Clients of Impala
 /// know it by this name.
 const COOKIE: &str = "impala.auth";
+
+/// Where proxies say whom they speak for.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// What is kept of that.
+const MAX_ORIGIN_BYTES: usize = 1024;
 
 /// How long a cookie is good for.
 const COOKIE_LIFETIME: Duration = Duration::from_secs(60 * 60);
@@ -47,6 +56,7 @@ pub(crate) async fn serve(front: Arc<Front>, listener: TcpListener, tls: Option<
             let _ = connections.send(accepted).await;
         }
     };
+    let patience = front.limits.authentication_timeout;
     let accepting = super::accept(Arc::clone(&front), listener, tls, hand_over);
     let state = Arc::new(Http {
         stop: front.stop.clone(),
@@ -58,7 +68,12 @@ pub(crate) async fn serve(front: Arc<Front>, listener: TcpListener, tls: Option<
         .fallback(answer)
         .with_state(state)
         .into_make_service_with_connect_info::<Peer>();
-    let serving = axum::serve(Connections { accepted, address }, service)
+    let connections = Connections {
+        accepted,
+        address,
+        patience,
+    };
+    let serving = axum::serve(connections, service)
         .with_graceful_shutdown(stop.cancelled_owned());
     let (_, _) = tokio::join!(accepting, serving.into_future());
 }
@@ -87,27 +102,17 @@ async fn answer(
         )
             .into_response();
     }
-    let (user, cookie) = match http.authenticate(&headers, peer).await {
+    let _underway = peer.activity.begin();
+    let (user, cookie) = match http.authenticate(&headers, &peer).await {
         Ok(proved) => proved,
         Err(refusal) => return refusal,
     };
     let front = &http.front;
-    let max_bytes = front.limits.max_message_bytes;
-    let received = tokio::time::timeout(
-        front.limits.authentication_timeout,
-        to_bytes(body, max_bytes),
-    );
-    let message = match received.await {
-        Err(_) => return refused(StatusCode::REQUEST_TIMEOUT, "The request took too long."),
-        Ok(Err(_)) => {
-            return refused(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "The request is too long, or broken.",
-            );
-        }
-        Ok(Ok(bytes)) => scan::whole(bytes, max_bytes),
+    let bytes = match received(body, front.limits).await {
+        Ok(bytes) => bytes,
+        Err(refusal) => return refusal,
     };
-    let message = match message {
+    let message = match scan::whole(bytes, front.limits.max_message_bytes) {
         Ok(Some(message)) => message,
         Ok(None) => {
             return refused(
@@ -123,6 +128,7 @@ async fn answer(
     let caller = Caller {
         user,
         address: peer.address,
+        http_origin: http_origin(&headers),
         attached: None,
     };
     match front.answer(&caller, message).await {
@@ -136,6 +142,47 @@ async fn answer(
         }
         Err(error) => refused(StatusCode::BAD_REQUEST, &error.to_string()),
     }
+}
+
+/// The whole body.
+///
+/// # Errors
+/// The refusal of one that is too long, broken off, or stands still.
+async fn received(body: Body, limits: crate::Limits) -> Result<Bytes, Response> {
+    let max_bytes = limits.max_message_bytes;
+    let too_long = || {
+        let why = format!("The message is longer than {max_bytes} bytes.");
+        refused(StatusCode::PAYLOAD_TOO_LARGE, &why)
+    };
+    // What only claims to be too long is refused before it arrives.
+    if body.size_hint().lower() > max_bytes as u64 {
+        return Err(too_long());
+    }
+    let mut pieces = body.into_data_stream();
+    let mut whole = BytesMut::new();
+    loop {
+        match tokio::time::timeout(limits.authentication_timeout, pieces.next()).await {
+            Ok(Some(Ok(piece))) if whole.len() + piece.len() > max_bytes => return Err(too_long()),
+            Ok(Some(Ok(piece))) => whole.extend_from_slice(&piece),
+            Ok(None) => return Ok(whole.freeze()),
+            Ok(Some(Err(_))) => {
+                return Err(refused(StatusCode::BAD_REQUEST, "The body is broken off."));
+            }
+            Err(_) => {
+                return Err(refused(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "The body stands still.",
+                ));
+            }
+        }
+    }
+}
+
+/// Where the client is, as the first proxy on the way says.
+fn http_origin(headers: &HeaderMap) -> Option<Arc<str>> {
+    let origin = headers.get(FORWARDED_FOR)?.to_str().ok()?.trim();
+    let end = origin.floor_char_boundary(MAX_ORIGIN_BYTES);
+    (!origin.is_empty()).then(|| origin[..end].into())
 }
 
 fn refused(status: StatusCode, why: &str) -> Response {
@@ -161,7 +208,7 @@ type Proved = (Option<String>, Option<HeaderValue>);
 impl Http {
     /// Looks at cookie and password. Who sends neither has proved nothing, which is enough for some
     /// roles.
-    async fn authenticate(&self, headers: &HeaderMap, peer: Peer) -> Result<Proved, Response> {
+    async fn authenticate(&self, headers: &HeaderMap, peer: &Peer) -> Result<Proved, Response> {
         if let Some(user) = cookies(headers).find_map(|cookie| self.user_of(cookie)) {
             return Ok((Some(user), None));
         }
@@ -238,20 +285,24 @@ fn now_s() -> u64 {
 struct Connections {
     accepted: mpsc::Receiver<Accepted>,
     address: SocketAddr,
+    /// How long the head of a request may take.
+    patience: Duration,
 }
 
 impl Listener for Connections {
-    type Io = Placed;
+    type Io = Connection;
     type Addr = Peer;
 
-    async fn accept(&mut self) -> (Placed, Peer) {
+    async fn accept(&mut self) -> (Connection, Peer) {
         match self.accepted.recv().await {
             Some(accepted) => {
                 let peer = Peer {
                     address: accepted.address,
                     is_encrypted: accepted.is_encrypted,
+                    activity: Arc::default(),
                 };
-                (Placed(accepted), peer)
+                let head = HeadTimer::new(self.patience, Arc::clone(&peer.activity));
+                (Connection { accepted, head }, peer)
             }
             // The server stops, and with it whoever waits here.
             None => std::future::pending().await,
@@ -262,50 +313,61 @@ impl Listener for Connections {
         Ok(Peer {
             address: self.address,
             is_encrypted: false,
+            activity: Arc::default(),
         })
     }
 }
 
 /// Where a request comes from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Peer {
     address: SocketAddr,
     is_encrypted: bool,
+    activity: Arc<Activity>,
 }
 
 impl Connected<IncomingStream<'_, Connections>> for Peer {
     fn connect_info(stream: IncomingStream<'_, Connections>) -> Self {
-        *stream.remote_addr()
+        stream.remote_addr().clone()
     }
 }
 
 /// A connection with its place.
-struct Placed(Accepted);
+struct Connection {
+    accepted: Accepted,
+    head: HeadTimer,
+}
 
-impl AsyncRead for Placed {
+impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.accepted.stream).poll_read(context, buffer);
+        let more = buffer.filled().len() > before;
+        if self.head.is_over(more, context) && polled.is_pending() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        polled
     }
 }
 
-impl AsyncWrite for Placed {
+impl AsyncWrite for Connection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0.stream).poll_write(context, bytes)
+        Pin::new(&mut self.accepted.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.stream).poll_flush(context)
+        Pin::new(&mut self.accepted.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.stream).poll_shutdown(context)
+        Pin::new(&mut self.accepted.stream).poll_shutdown(context)
     }
 }

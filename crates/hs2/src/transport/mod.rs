@@ -1,6 +1,7 @@
 //! How messages come and go: over TCP, with or without SASL's frames, and over HTTP.
 
 mod binary;
+mod head;
 mod http;
 mod sasl;
 
