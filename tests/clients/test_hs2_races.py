@@ -85,13 +85,15 @@ class TestRightAfterTheEnd:
         """It reads the same too, while nobody has closed it and afterwards."""
         with client(server) as connection:
             for _ in range(100):
-                operation = connection.execute("select 1 / (n_nationkey - n_nationkey) from nation")
+                operation = connection.execute(
+                    "select (select n.n_nationkey from nation n) from nation"
+                )
                 try:
                     connection.finish(operation)
                     connection.fetch_all(operation)
                     raise AssertionError("it must fail")
                 except Refused as refusal:
-                    assert "division by zero" in str(refusal)
+                    assert "more than one row" in str(refusal)
                 seen = [self.look(connection, operation) for _ in range(2)]
                 connection.close_operation(operation)
                 seen += [self.look(connection, operation) for _ in range(LOOKS)]

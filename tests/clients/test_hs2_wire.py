@@ -379,3 +379,15 @@ class TestNoise:
         wire.request("POST", "/", noise)
         assert wire.getresponse().read() is not None
         wire.close()
+
+
+def test_where_a_client_is_behind_proxies(server):
+    """`X-Forwarded-For` is in the profile; of several the first."""
+    with Client(server, http=True) as connection:
+        connection.transport.setCustomHeaders({"X-Forwarded-For": "  192.0.2.7, 198.51.100.1 "})
+        connection.open()
+        operation = connection.execute("select 1")
+        connection.finish(operation)
+        assert "Http Origin: 192.0.2.7, 198.51.100.1\n" in connection.profile(operation)
+    with client(server, http=True) as connection:
+        assert "Http Origin" not in connection.profile(connection.execute("select 1"))
