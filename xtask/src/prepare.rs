@@ -103,7 +103,8 @@ fn hive_driver(python: &Path, folder: &Path) -> Result<()> {
     let download = folder.join("download");
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(&download)?;
-    let arguments = "-m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all:";
+    let arguments =
+        "-m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all:";
     run(Command::new(python)
         .args(arguments.split(' '))
         .arg("--dest")

@@ -82,7 +82,11 @@ impl HeadTimer {
             self.in_head = true;
             self.deadline = None;
         }
-        let limit = if self.in_head { self.patience } else { MAX_IDLE };
+        let limit = if self.in_head {
+            self.patience
+        } else {
+            MAX_IDLE
+        };
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(limit)));
         deadline.as_mut().poll(context).is_ready()
     }

@@ -73,8 +73,7 @@ pub(crate) async fn serve(front: Arc<Front>, listener: TcpListener, tls: Option<
         address,
         patience,
     };
-    let serving = axum::serve(connections, service)
-        .with_graceful_shutdown(stop.cancelled_owned());
+    let serving = axum::serve(connections, service).with_graceful_shutdown(stop.cancelled_owned());
     let (_, _) = tokio::join!(accepting, serving.into_future());
 }
 
