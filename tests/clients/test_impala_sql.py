@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import decimal
 import re
 import subprocess
@@ -9,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from forebay import PATIENCE_S, Server
+import sqlalchemy
+from forebay import PATIENCE_S, Server, wait_until
 from impala import dbapi
 from impala.error import HiveServer2Error, OperationalError
 from test_impala import SHELL, connect
@@ -283,6 +285,299 @@ class TestFunctions:
             "select `column1` from (values (1), (2)) t /* the end */ -- ;",
         ]:
             assert sorted(rows(impyla, statement)) == [(1,), (2,)]
+
+
+def location(connection: dbapi.HiveServer2Connection, table: str) -> Path:
+    """The folder of a table's files."""
+    lines = rows(connection, f"describe formatted {table}")
+    return Path(next(line[1] for line in lines if line[0] == "Location:"))
+
+
+class TestTables:
+    COLUMNS = (
+        "a bigint comment 'it''s the key', b string, c decimal(10,2), d double, e timestamp, "
+        "f date, g boolean, h tinyint, i float"
+    )
+    ROW = (
+        "1, 'x,\"y\"', 1.25, 0.5, cast('2024-02-29 12:34:56' as timestamp), date '2024-02-29', "
+        "true, cast(3 as tinyint), cast(0.25 as float)"
+    )
+
+    @pytest.mark.parametrize("stored_as", ["PARQUET", "TEXTFILE", "JSONFILE"])
+    def test_what_is_written_is_read(self, own, stored_as):
+        assert ask(own, f"create table t ({self.COLUMNS}) stored as {stored_as}") == (
+            ["summary"],
+            [("Table has been created.",)],
+        )
+        assert rows(own, "select * from t") == []
+        with own.cursor() as cursor:
+            cursor.execute(f"insert into t values ({self.ROW})")
+            assert cursor.rowcount == 1
+            nulls = "2, null, null, null, null, null, null, null, null"
+            cursor.execute(f"insert into table default.t select {nulls}")
+        first, second = rows(own, "select * from t order by a")
+        assert first[:3] == (1, 'x,"y"', decimal.Decimal("1.25"))
+        assert str(first[4]) == "2024-02-29 12:34:56"
+        assert first[6:] == (True, 3, 0.25)
+        assert second == (2, *[None] * 8)
+        types = [row[1] for row in rows(own, "describe t")]
+        assert types == [
+            "bigint", "string", "decimal(10,2)", "double", "timestamp", "date", "boolean",
+            "tinyint", "float",
+        ]  # fmt: skip
+        assert rows(own, "describe t")[0][2] == "it's the key"
+
+    def test_definitions_make_the_same_table_again(self, own, tmp_path):
+        created = (
+            f"create external table t ({self.COLUMNS}) partitioned by (`date` int comment 'when') "
+            "comment 'what\\'s here' row format delimited fields terminated by '|' escaped by '\\\\' "
+            f"stored as textfile location '{tmp_path}/t' "
+            "tblproperties ('skip.header.line.count'='1', 'note'='x')"
+        )
+        rows(own, created)
+        [(first,)] = rows(own, "show create table t")
+        assert "COMMENT 'what\\'s here'" in first
+        assert "PARTITIONED BY (\n  `date` INT COMMENT 'when'\n)" in first
+        rows(own, "drop table t")
+        rows(own, first)
+        assert rows(own, "show create table t") == [(first,)]
+
+    def test_external_files_are_read_and_stay(self, own, tmp_path):
+        folder = tmp_path / "files"
+        folder.mkdir()
+        (folder / "a.csv").write_text("name;n\nx;1\n;2\n")
+        rows(
+            own,
+            "create external table if not exists default.t (name string, n int) row format delimited "
+            f"fields terminated by ';' stored as textfile location '{folder}' "
+            "tblproperties ('skip.header.line.count'='1')",
+        )
+        assert sorted(rows(own, "select n, name from t")) == [(1, "x"), (2, None)]
+        rows(own, "drop table t")
+        assert (folder / "a.csv").exists()
+        # A folder that is not there yet is one without files.
+        rows(own, f"create external table u (n int) location '{tmp_path}/new'")
+        rows(own, "insert into u values (7)")
+        assert rows(own, "select * from u") == [(7,)]
+
+    def test_tables_of_queries(self, own):
+        summary = ask(own, "create table t as select 1 as a, 'x' as b, 1.5 as c, 2 / 3 union all select 2, 'y', 2.5, 1")
+        assert summary == (["summary"], [("Inserted 2 row(s)",)])
+        assert [row[:2] for row in rows(own, "describe t")] == [
+            ("a", "int"),
+            ("b", "string"),
+            ("c", "decimal(2,1)"),
+            ("_c3", "double"),
+        ]
+        assert rows(own, "select a, b from t order by a") == [(1, "x"), (2, "y")]
+        assert rows(own, "create table if not exists t as select 3 as a") == [("Table has been created.",)]
+        assert rows(own, "select count(*) from t") == [(2,)]
+        rows(own, "create table none stored as parquet as select * from t where false")
+        assert rows(own, "select * from none") == []
+        assert len(rows(own, "describe none")) == 4
+
+    def test_partitions_of_ones_own(self, own):
+        rows(own, "create table t partitioned by (k) stored as parquet as select 1 as a, 'x' as k union all select 2, 'y'")
+        rows(own, "insert into t values (3, 'y')")
+        assert [row[:3] for row in rows(own, "show partitions t")] == [
+            ("x", 1, 1),
+            ("y", 2, 2),
+            ("Total", 3, 3),
+        ]
+        assert rows(own, "select a from t where k = 'y' order by a") == [(2,), (3,)]
+        with pytest.raises(REFUSED, match="must be the last ones"):
+            rows(own, "create table u partitioned by (a) as select 1 as a, 2 as b")
+
+    def test_dropping_takes_the_files_along(self, own):
+        rows(own, "create table t as select 1 as a")
+        folder = location(own, "t")
+        assert list(folder.iterdir())
+        rows(own, "alter table t rename to u")
+        assert rows(own, "select * from u") == [(1,)]
+        rows(own, "truncate table u")
+        assert rows(own, "select * from u") == []
+        emptied = location(own, "u")
+        assert emptied != folder
+        wait_until(lambda: not folder.exists(), "the old files are gone")
+        rows(own, "insert into u values (5)")
+        assert rows(own, "drop table if exists u purge") == [("Table has been dropped.",)]
+        wait_until(lambda: not emptied.exists(), "the files are gone")
+        rows(own, "drop table if exists u")
+        with pytest.raises(REFUSED, match="Could not resolve table reference: 'u'"):
+            rows(own, "drop table u")
+
+    def test_what_fails_leaves_nothing(self, own):
+        with pytest.raises(REFUSED, match="decimal by zero"):
+            rows(own, "create table t as select 1.5 / (column1 - 1) as a from (values (1), (2)) v")
+        with pytest.raises(REFUSED, match="Could not resolve"):
+            rows(own, "create table t as select * from nowhere")
+        with pytest.raises(REFUSED, match="Could not resolve"):
+            rows(own, "select * from t")
+        rows(own, "create table u (a int)")
+        warehouse = location(own, "u").parent
+        wait_until(lambda: len(list(warehouse.iterdir())) == 1, "only one table has a folder")
+        with pytest.raises(REFUSED, match="Table already exists: u"):
+            rows(own, "create table u (a int)")
+
+    def test_views_stay_when_tables_go(self, own):
+        rows(own, "create table t as select 1 as a")
+        rows(own, "create view v as select a / 2 as half from t")
+        # What dbt does to replace a table.
+        rows(own, "create table t2 as select 4 as a")
+        rows(own, "alter table t rename to t_old")
+        rows(own, "alter table t2 rename to t")
+        rows(own, "drop table if exists t_old")
+        assert rows(own, "select * from v") == [(2.0,)]
+        rows(own, "drop table t")
+        with pytest.raises(REFUSED, match="Could not resolve table reference: 't'"):
+            rows(own, "select * from v")
+        assert ("v",) in rows(own, "show tables")
+        # A thing of another kind is passed over.
+        rows(own, "drop table if exists v")
+        assert rows(own, "show views") == [("v",)]
+        rows(own, "alter view v rename to w")
+        rows(own, "drop view if exists w")
+        assert rows(own, "show views") == []
+
+    def test_views_do_not_read_themselves(self, own):
+        rows(own, "create table t (a int)")
+        rows(own, "create view v as select a from t")
+        rows(own, "create view w as select a from v")
+        rows(own, "drop table t")
+        with pytest.raises(REFUSED, match="Could not resolve table reference: 't'"):
+            rows(own, "create view t as select a from v")
+        with pytest.raises(REFUSED, match="recursi"):
+            rows(own, "alter view w rename to t")
+
+    def test_comments(self, own):
+        rows(own, "create table t (a int comment 'old', b string) comment 'first'")
+        rows(own, "comment on table t is 'second'")
+        rows(own, "comment on column default.t.a is 'new'")
+        rows(own, "comment on column t.b is 'other'")
+        assert [row[2] for row in rows(own, "describe t")] == ["new", "other"]
+        [(text,)] = rows(own, "show create table t")
+        assert "COMMENT 'second'" in text
+        with pytest.raises(REFUSED, match="Could not resolve column/field reference: 'c'"):
+            rows(own, "comment on column t.c is 'none'")
+
+    def test_ownership(self, start):
+        server = start()
+        with server.connect() as db:
+            db.execute("CREATE ROLE ada LOGIN")
+            db.execute("CREATE ROLE bob LOGIN")
+        options = {"auth_mechanism": "PLAIN", "password": "none"}
+        with (
+            connect(server, user="ada", **options) as ada,
+            connect(server, user="bob", **options) as bob,
+        ):
+            rows(ada, "create table t as select 1 as a")
+            rows(ada, "insert into t values (2)")
+            assert sorted(rows(bob, "select * from t")) == [(1,), (2,)]
+            for statement in [
+                "insert into t values (3)",
+                "drop table t",
+                "truncate table t",
+                "alter table t rename to u",
+                "comment on table t is 'mine'",
+                "create external table x (a int) location '/tmp/x'",
+            ]:
+                with pytest.raises(REFUSED, match="must be|permission|superuser"):
+                    rows(bob, statement)
+            assert sorted(rows(bob, "select * from t")) == [(1,), (2,)]
+
+    def test_a_start_removes_what_a_crash_has_left(self, start, tmp_path):
+        server = start()
+        with connect(server) as impyla:
+            rows(impyla, "create table t as select 1 as a")
+            warehouse = location(impyla, "t").parent
+        server.kill()
+        left = warehouse / "public.u-0123456789abcdef0123456789abcdef"
+        left.mkdir()
+        (left / "x.parquet").write_bytes(b"half a file")
+        with connect(start()) as impyla:
+            assert not left.exists()
+            assert rows(impyla, "select * from t") == [(1,)]
+
+    @pytest.mark.parametrize(
+        ("statement", "message"),
+        [
+            ("create table t (a array<int>)", "the type ARRAY is not supported"),
+            ("create table t (a int) stored as orc", "STORED AS ORC is not supported"),
+            ("create table t (a int) stored as textfile tblproperties ('serialization.null.format'='N')", "another text for NULL"),
+            ("create table t", "needs columns"),
+            ("create external table t (a int)", "needs a LOCATION"),
+            ("alter table t add columns (b int)", "ALTER TABLE other than RENAME TO"),
+            ("insert overwrite t select 1", "INSERT OVERWRITE is not supported"),
+            ("create table t as select null as a", "Cast it"),
+        ],
+    )
+    def test_what_is_not_served(self, own, statement, message):
+        with pytest.raises(REFUSED, match=message):
+            rows(own, statement)
+
+    def test_in_the_shell(self, start):
+        ran = shell(
+            start(),
+            "create table t (a int)",
+            "insert into t values (1), (2)",
+            "create table u as select * from t",
+            "select count(*) from u",
+        )
+        assert ran.returncode == 0, ran.stderr
+        assert "Modified 2 row(s)" in ran.stderr
+        assert ran.stdout.splitlines() == ["Table has been created.", "Inserted 2 row(s)", "2"]
+
+
+class TestSqlAlchemy:
+    @pytest.fixture
+    def engine(self, start) -> Iterator[sqlalchemy.Engine]:
+        """An engine of SQLAlchemy over impyla, to a server of the test's own."""
+        server = start()
+        url = f"impala://{server.host}:{server.hs2_port}/default?auth_mechanism=NOSASL"
+        engine = sqlalchemy.create_engine(url)
+        yield engine
+        engine.dispose()
+
+    def test_tables_are_made_filled_and_read(self, engine):
+        table = sqlalchemy.Table(
+            "t",
+            sqlalchemy.MetaData(),
+            sqlalchemy.Column("id", sqlalchemy.Integer),
+            sqlalchemy.Column("name", sqlalchemy.String),
+            sqlalchemy.Column("at", sqlalchemy.DateTime),
+            sqlalchemy.Column("share", sqlalchemy.Float),
+            sqlalchemy.Column("amount", sqlalchemy.Numeric(10, 2)),
+        )
+        table.metadata.create_all(engine)
+        first = (
+            1, "it's", datetime.datetime(2024, 2, 29, 12, 34, 56), 0.5, decimal.Decimal("1.25"),
+        )  # fmt: skip
+        second = (2, None, None, None, None)
+        names = table.columns.keys()
+        with engine.begin() as connection:
+            values = [dict(zip(names, row, strict=True)) for row in (first, second)]
+            connection.execute(table.insert(), values)
+            found = connection.execute(sqlalchemy.select(table).order_by(table.c.id)).all()
+            assert [tuple(row) for row in found] == [first, second]
+            half = sqlalchemy.select(table.c.id / 2).where(table.c.name == "it's")
+            assert connection.execute(half).scalar_one() == 0.5
+        table.metadata.drop_all(engine)
+        assert not sqlalchemy.inspect(engine).has_table("t")
+
+    def test_reflection(self, engine):
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.text("create database shop"))
+            made = "create table shop.t as select 1 as a, 'x' as b, date '2024-02-29' as c"
+            connection.execute(sqlalchemy.text(made))
+        inspector = sqlalchemy.inspect(engine)
+        assert {"default", "shop"} <= set(inspector.get_schema_names())
+        assert inspector.get_table_names(schema="shop") == ["t"]
+        table = sqlalchemy.Table("t", sqlalchemy.MetaData(), autoload_with=engine, schema="shop")
+        kinds = [type(column.type).__name__ for column in table.columns]
+        assert kinds == ["INT", "STRING", "DATE"]
+        with engine.connect() as connection:
+            row = connection.execute(sqlalchemy.select(table)).one()
+        assert tuple(row) == (1, "x", datetime.date(2024, 2, 29))
 
 
 class TestKeys:

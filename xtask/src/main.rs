@@ -21,9 +21,9 @@ cargo xtask mutations      breaks admission in many ways, and tells which check 
 cargo xtask test --quick   the same without Rust's own tests
 cargo xtask ci             format check, clippy, and every test
 
-What the tests need is installed at the first run: Python packages into target/test-venv, Hive's JDBC
-driver into target/test-jars (209 MB to download), and Debian packages where you are root. Where you
-are not, the missing ones are listed.";
+What the tests need is installed at the first run: Python packages into target/test-venv and
+target/dbt-venv, Hive's JDBC driver into target/test-jars (209 MB to download), and Debian
+packages where you are root. Where you are not, the missing ones are listed.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

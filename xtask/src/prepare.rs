@@ -62,6 +62,10 @@ impl Needed {
 /// Installs what is missing, and returns the Python that has the test clients.
 pub fn everything(target_dir: &Path, clients_dir: &Path) -> Result<PathBuf> {
     debian_packages()?;
+    virtual_environment(
+        &target_dir.join("dbt-venv"),
+        &clients_dir.join("requirements-dbt.txt"),
+    )?;
     let python = virtual_environment(
         &target_dir.join("test-venv"),
         &clients_dir.join("requirements.txt"),

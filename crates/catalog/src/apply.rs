@@ -8,7 +8,7 @@ mod relations;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::change::{Change, NewRole, RelationName, RoleChange};
+use crate::change::{Change, DependentViews, NewRole, RelationName, RoleChange};
 use crate::error::{CatalogError, ObjectKind};
 use crate::snapshot::{Relation, Role, Schema, Snapshot};
 use crate::{BOOTSTRAP_ROLE_OID, FIRST_TRANSIENT_OID, MAX_DEPENDENTS_LISTED, MAX_NAME_BYTES};
@@ -52,9 +52,11 @@ impl Snapshot {
                 relation,
                 or_replace,
             } => self.create_relation(relation, *or_replace),
-            Change::DropRelations { relations, cascade } => {
-                self.drop_relations(relations, *cascade)
-            }
+            Change::DropRelations {
+                relations,
+                dependents,
+            } => self.drop_relations(relations, *dependents),
+            Change::RenameRelation { name, new_name } => self.rename_relation(name, new_name),
             Change::CreateQueue { name, change } => self.create_queue(name, change),
             Change::AlterQueue { name, change } => self.alter_queue(name, change),
             Change::CommentOnQueue { name, comment } => {
@@ -319,7 +321,7 @@ impl Snapshot {
             .values()
             .map(|r| RelationName::of(r))
             .collect();
-        self.drop_relations(&relations, true)?;
+        self.drop_relations(&relations, DependentViews::Drop)?;
         Arc::make_mut(&mut self.schemas).remove(name);
         Ok(())
     }

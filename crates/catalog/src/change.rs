@@ -73,8 +73,15 @@ pub enum Change {
     DropRelations {
         /// What to drop, all at once: one may read another.
         relations: Vec<RelationName>,
-        /// Whether views that read them go too.
-        cascade: bool,
+        /// What becomes of views that read them.
+        dependents: DependentViews,
+    },
+    /// `ALTER TABLE` and `ALTER VIEW … RENAME TO`. Views that read it keep looking for the old name.
+    RenameRelation {
+        /// The relation's name so far.
+        name: RelationName,
+        /// Its name from now on; the schema may be another.
+        new_name: RelationName,
     },
     /// `CREATE RESOURCE QUEUE`.
     CreateQueue {
@@ -102,6 +109,17 @@ pub enum Change {
         /// The queue to drop.
         name: String,
     },
+}
+
+/// What becomes of views that read what is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DependentViews {
+    /// Nothing is dropped while there are some (`RESTRICT`).
+    Refuse,
+    /// They go too (`CASCADE`).
+    Drop,
+    /// They stay, and cannot be read until there is a relation of that name again: as Impala has it.
+    Leave,
 }
 
 /// A role to be created. [`NewRole::new`] has PostgreSQL's defaults.
@@ -231,6 +249,9 @@ pub struct TableDefinition {
     /// Whether the files belong to the table: they are below the data directory, and go with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub managed: bool,
+    /// What its maker noted, without effect (`TBLPROPERTIES`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
     /// What its maker says of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,

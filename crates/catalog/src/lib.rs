@@ -58,8 +58,8 @@ use parking_lot::RwLock;
 use tokio::sync::Mutex;
 
 pub use change::{
-    Change, ColumnDefinition, NewRelation, NewRole, RelationDefinition, RelationName, RoleChange,
-    TableDefinition, ViewDefinition,
+    Change, ColumnDefinition, DependentViews, NewRelation, NewRole, RelationDefinition,
+    RelationName, RoleChange, TableDefinition, ViewDefinition,
 };
 pub use dependencies::Dependent;
 pub use error::{CatalogError, ObjectKind};

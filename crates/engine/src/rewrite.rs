@@ -50,8 +50,14 @@ pub(crate) fn for_datafusion(statement: Statement, zone: &str) -> Result<Stateme
     syntax::rewrite(&mut rewritten)?;
     names::rewrite(&mut rewritten);
     rewritten = RULES.iter().fold(rewritten, |s, rule| rule.rewrite(s));
-    if let SqlStatement::Query(query) = &mut rewritten {
-        tell_apart_equal_columns(query);
+    match &mut rewritten {
+        SqlStatement::Query(query) => tell_apart_equal_columns(query),
+        SqlStatement::Insert(insert) => {
+            if let Some(source) = &mut insert.source {
+                tell_apart_equal_columns(source);
+            }
+        }
+        _ => {}
     }
     syntax::array_subqueries(&mut rewritten);
     literals::type_literals(&mut rewritten);

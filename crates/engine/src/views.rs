@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::DataFusionError;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
@@ -72,6 +73,34 @@ impl Engine {
         Ok(ViewDefinition { output, ..view })
     }
 
+    /// The columns of a table that is to hold what `query` gives.
+    ///
+    /// # Errors
+    /// As [`Engine::analyze`]; `42P16` where a column has a type that is not stored, or none.
+    pub async fn stored_columns(
+        &self,
+        vantage: &Vantage,
+        query: &Statement,
+    ) -> Result<Vec<ColumnDefinition>, EngineError> {
+        let analyzed = self.analyze(vantage, query, &[]).await?;
+        let columns = analyzed.schema().fields().iter().map(|field| {
+            let name = field.name().clone();
+            let Some(data_type) = stored_type(field.data_type()) else {
+                let kind = postgres_name_of(field.data_type());
+                let message = format!("column \"{name}\" has type {kind}, which is not stored");
+                return Err(
+                    EngineError::new("42P16", message).with_hint("Cast it to another type.")
+                );
+            };
+            Ok(ColumnDefinition {
+                name,
+                data_type,
+                nullable: true,
+            })
+        });
+        columns.collect()
+    }
+
     async fn without_stars(&self, vantage: &Vantage, query: &str) -> Result<String, EngineError> {
         let Statement::Statement(mut statement) = parse_view(query)? else {
             return Ok(query.to_owned());
@@ -113,6 +142,31 @@ impl Engine {
         });
         Ok(columns.collect())
     }
+}
+
+/// The name under which a type is declared, so that declaring it gives it back, or one that holds its
+/// values; `None` for what is not stored.
+fn stored_type(data_type: &DataType) -> Option<String> {
+    let name = match data_type {
+        DataType::Boolean => "BOOLEAN",
+        DataType::Int8 => "TINYINT",
+        DataType::Int16 | DataType::UInt8 => "SMALLINT",
+        DataType::Int32 | DataType::UInt16 => "INTEGER",
+        DataType::Int64 | DataType::UInt32 => "BIGINT",
+        DataType::UInt64 => "DECIMAL(20,0)",
+        DataType::Float16 | DataType::Float32 => "REAL",
+        DataType::Float64 => "DOUBLE PRECISION",
+        DataType::Decimal128(precision, scale) if *scale >= 0 => {
+            return Some(format!("DECIMAL({precision},{scale})"));
+        }
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "TEXT",
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "BYTEA",
+        DataType::Date32 | DataType::Date64 => "DATE",
+        DataType::Timestamp(..) => "TIMESTAMP",
+        DataType::Dictionary(_, value) => return stored_type(value),
+        _ => return None,
+    };
+    Some(name.to_owned())
 }
 
 fn columns(plan: &LogicalPlan) -> Vec<ColumnDefinition> {

@@ -40,6 +40,7 @@ mod settings;
 mod shown;
 mod transaction;
 mod waiting;
+mod warehouse;
 mod way;
 
 pub use beside::EndRequest;
@@ -83,6 +84,7 @@ use books::Books;
 use sessions::Sessions;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use warehouse::Warehouse;
 
 /// What the operator chose for the server.
 #[derive(Debug, Clone)]
@@ -120,6 +122,7 @@ struct Inner {
     config: ServerConfig,
     session_config: SessionConfig,
     catalog: Arc<Catalog>,
+    warehouse: Warehouse,
     engine: Engine,
     admission: Admission,
     /// Turns of those who plan before they have a slot.
@@ -142,6 +145,7 @@ impl Server {
     /// When the catalog is in use, damaged or unreadable, or the engine refuses its configuration.
     pub async fn open(data_dir: &Path, config: ServerConfig) -> Result<Self> {
         let catalog = Arc::new(Catalog::open(data_dir, &config.bootstrap_role).await?);
+        let warehouse = Warehouse::open(data_dir, &catalog.snapshot())?;
         let admission = Admission::new();
         let sessions = Arc::new(Sessions::new(admission.clone()));
         let audit_failed = AuditFailed::default();
@@ -173,6 +177,7 @@ impl Server {
                 redactor: Arc::new(config.redactor.clone()),
                 config,
                 catalog,
+                warehouse,
                 engine,
                 admission,
                 estimates: Semaphore::new(ESTIMATES_AT_ONCE),

@@ -112,6 +112,13 @@ pub(crate) fn shape(statement: &Statement) -> Result<Option<Shape>> {
                 ..Shape::rows("SELECT")
             }
         }
+        Statement::CreateTable(table) => match &table.query {
+            Some(query) => Shape {
+                made: Some(crate::commands::insert_of(table, query)?),
+                ..Shape::rows("SELECT")
+            },
+            None => return Ok(None),
+        },
         _ => return Ok(None),
     }))
 }

@@ -1,5 +1,6 @@
 //! What a transaction owns: locks, uncommitted catalog changes, settings to go back to.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -7,6 +8,7 @@ use forebay_admission::Locks;
 use forebay_catalog::{Catalog, Change, Snapshot};
 
 use crate::settings::Settings;
+use crate::warehouse::{self, NewFolder};
 use crate::{Error, Result};
 
 /// The transaction of a session, if one is open.
@@ -37,6 +39,10 @@ pub(crate) struct Open {
     queried: bool,
     settings_before: Settings,
     savepoints: Vec<Savepoint>,
+    /// Folders of tables that it has made.
+    folders: Vec<NewFolder>,
+    /// Folders that no table has any more when it commits.
+    lost_folders: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -46,6 +52,8 @@ struct Savepoint {
     changes: usize,
     private: Option<Arc<Snapshot>>,
     settings: Settings,
+    folders: usize,
+    lost_folders: usize,
 }
 
 impl Open {
@@ -59,6 +67,8 @@ impl Open {
             queried: false,
             settings_before: settings.clone(),
             savepoints: Vec::new(),
+            folders: Vec::new(),
+            lost_folders: Vec::new(),
         })
     }
 
@@ -99,10 +109,18 @@ impl Open {
     /// # Errors
     /// When the catalog as this transaction sees it does not allow the change.
     pub(crate) fn change(&mut self, catalog: &Catalog, change: Change) -> Result<()> {
-        let changed = self.snapshot(catalog).apply(&change)?;
+        let before = self.snapshot(catalog);
+        let changed = before.apply(&change)?;
+        let lost = warehouse::lost(&before, &changed, &change);
+        self.lost_folders.extend(lost);
         self.private = Some(Arc::new(changed));
         self.changes.push(change);
         Ok(())
+    }
+
+    /// Keeps the folder of a new table: it goes unless the transaction commits.
+    pub(crate) fn keep_folder(&mut self, folder: NewFolder) {
+        self.folders.push(folder);
     }
 
     /// Makes the changes durable and visible.
@@ -112,10 +130,22 @@ impl Open {
     /// cannot be written. Nothing has been changed then.
     pub(crate) async fn commit(mut self: Box<Self>, catalog: &Catalog) -> Result<()> {
         let changes = std::mem::take(&mut self.changes);
-        if !changes.is_empty() {
-            catalog.commit(&changes).await?;
+        if changes.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        // Should nobody wait for the end of the commit any more, the next start finds out whether
+        // they have a table.
+        let folders = std::mem::take(&mut self.folders).into_iter();
+        let folders: Vec<PathBuf> = folders.map(NewFolder::leave).collect();
+        let committed = match synced(folders.clone()).await {
+            Ok(()) => catalog.commit(&changes).await.map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        match committed {
+            Ok(_) => warehouse::remove_later(std::mem::take(&mut self.lost_folders)),
+            Err(_) => warehouse::remove_later(folders),
+        }
+        committed.map(|_| ())
     }
 
     /// Forgets the changes; the settings become what they were.
@@ -130,6 +160,8 @@ impl Open {
             changes: self.changes.len(),
             private: self.private.clone(),
             settings: settings.clone(),
+            folders: self.folders.len(),
+            lost_folders: self.lost_folders.len(),
         });
     }
 
@@ -147,6 +179,8 @@ impl Open {
         self.locks.truncate(savepoint.locks);
         self.changes.truncate(savepoint.changes);
         self.private.clone_from(&savepoint.private);
+        self.folders.truncate(savepoint.folders);
+        self.lost_folders.truncate(savepoint.lost_folders);
         *settings = savepoint.settings.clone();
         Ok(index + 1)
     }
@@ -170,6 +204,21 @@ impl Open {
         let found = self.savepoints.iter().rposition(|s| s.name == name);
         found.ok_or_else(|| Error::new("3B001", format!("savepoint \"{name}\" does not exist")))
     }
+}
+
+/// Writes what is in folders through to the disk.
+async fn synced(folders: Vec<PathBuf>) -> Result<()> {
+    if folders.is_empty() {
+        return Ok(());
+    }
+    let sync = move || {
+        folders
+            .iter()
+            .try_for_each(|folder| warehouse::sync(folder))
+    };
+    let synced = tokio::task::spawn_blocking(sync).await;
+    let synced = synced.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    synced.map_err(|error| Error::new("58030", format!("could not write a table's files: {error}")))
 }
 
 impl Transaction {

@@ -94,10 +94,16 @@ impl Session {
         running.governed(queue.as_ref(), class);
         let admitted = self.admit(request, class, queue.as_ref(), running); // 3. before any lock
         let (mut holds, mut earlier) = guard.over(pin!(admitted)).await?;
+        let mut created = false;
         loop {
             let locks = self.lock(class, statement, running); // 4. all at once
             let locks = guard.over(pin!(locks)).await?;
-            let Some(shape) = shape(statement)? else {
+            let creates = self.begin_create_as(statement, &mut created);
+            let shape = match guard.over(pin!(creates)).await? {
+                true => shape(statement)?,
+                false => None,
+            };
+            let Some(shape) = shape else {
                 self.keep(locks);
                 running.hold(holds);
                 return match statement {
@@ -108,7 +114,8 @@ impl Session {
             };
             let planning = self.planning(request, shape, class, queue.as_ref())?;
             let finish = planning.shape.finish.clone();
-            let launch = self.launch(planning, queue.clone(), holds, earlier, running);
+            let allowed = self.allowed(statement, class);
+            let launch = self.launch(planning, allowed, queue.clone(), holds, earlier, running);
             let launched = guard.over(pin!(launch)).await?;
             match launched {
                 Launch::Running(launched, rows) => {
@@ -131,6 +138,17 @@ impl Session {
         }
     }
 
+    /// Makes the table that `CREATE TABLE AS` is to fill, once. False where there is one already.
+    async fn begin_create_as(&mut self, statement: &Statement, created: &mut bool) -> Result<bool> {
+        match statement {
+            Statement::CreateTable(table) if table.query.is_some() && !*created => {
+                *created = self.create_target(table).await?;
+                Ok(*created)
+            }
+            _ => Ok(true),
+        }
+    }
+
     /// The slot. Where the queue has `MIN_COST` the cost is worked out before, since whoever is
     /// below it does not wait even when every slot is taken; planning needs no lock. Only a few
     /// statements do so at once: the others take their slot first.
@@ -148,7 +166,9 @@ impl Session {
             let limit = self.settings.count(limits::RESOURCE_PORTALS);
             self.portals.check_governed(limit)?;
         }
-        if let Some(queue) = queue.filter(|queue| queue.has_min_cost())
+        // What a table that is not there yet is filled with cannot be planned.
+        let creates = matches!(request.parsed.statement, Statement::CreateTable(_));
+        if let Some(queue) = queue.filter(|queue| queue.has_min_cost() && !creates)
             && let Some(shape) = shape(&request.parsed.statement)?
             && let Ok(_turn) = self.server.clone().inner.estimates.try_acquire()
         {
@@ -196,12 +216,12 @@ impl Session {
     async fn launch(
         &mut self,
         planning: Planning,
+        allowed: Allowed,
         queue: Option<GoverningQueue>,
         holds: Holds,
         earlier: Option<EarlierPlan>,
         running: &Running,
     ) -> Result<Launch<Launched, Aside>> {
-        let allowed = self.allowed();
         let runtime = self.runtime_for(queue.as_ref(), running).await?;
         let admission = self.server.inner.admission.clone();
         // On the heap once; by value it would lie in each of the futures that hand it on.
@@ -361,9 +381,12 @@ impl Session {
     }
 
     /// What the session may do, for the check of a plan.
-    fn allowed(&self) -> Allowed {
+    fn allowed(&self, statement: &Statement, class: &Class) -> Allowed {
         Allowed {
-            write_files: self.require_superuser("to write files"),
+            write_files: match self.writes_own_tables(statement, class) {
+                true => Ok(()),
+                false => self.require_superuser("to write files"),
+            },
             read_write: self.require_read_write(),
         }
     }
@@ -405,6 +428,10 @@ impl Session {
         parsed: &Arc<Parsed>,
         declared: &[Option<DataType>],
     ) -> Result<Option<LogicalStatement>> {
+        // The table that it fills is not there yet.
+        if matches!(parsed.statement, Statement::CreateTable(_)) {
+            return Ok(None);
+        }
         let Some(shape) = shape(&parsed.statement)? else {
             return Ok(None);
         };
@@ -455,7 +482,8 @@ struct Allowed {
 }
 
 impl Allowed {
-    /// Until tables have privileges, only superusers write files, in whatever statement.
+    /// Until tables have privileges, only superusers write files, in whatever statement; but
+    /// everybody writes to tables of their own.
     fn check(self, plan: &Plan) -> Result<()> {
         if plan.writes() {
             self.write_files?;
@@ -488,6 +516,7 @@ pub(crate) enum Answer {
 fn count_tag(class: &Class, rows: u64) -> String {
     match class.statement_type {
         "INSERT" => format!("INSERT 0 {rows}"),
+        "CREATE TABLE AS" => format!("SELECT {rows}"),
         verb => format!("{verb} {rows}"),
     }
 }

@@ -14,7 +14,7 @@ use sqlparser::ast::{
 
 use crate::relations::{Collector, Parameters, folded};
 use crate::statement::{
-    Copy, CopyDirection, CopySource, DiscardKind, DropKind, Explain, Statement,
+    Copy, CopyDirection, CopySource, CreateTable, DiscardKind, DropKind, Explain, Statement,
 };
 
 /// A relation lock's mode, as in PostgreSQL. The order is by strength.
@@ -160,6 +160,27 @@ impl Statement {
                 let mut class = Class::new("CREATE VIEW");
                 class.relations = listed(relations);
                 class
+            }
+            Self::CreateTable(table) => created_table(table),
+            Self::RenameRelation {
+                kind,
+                name,
+                new_name,
+            } => {
+                let statement_type = match kind {
+                    DropKind::View => "ALTER VIEW",
+                    DropKind::Table | DropKind::Schema => "ALTER TABLE",
+                };
+                let names = [name.clone(), new_name.clone()];
+                Class::new(statement_type).lock(&names, LockMode::AccessExclusive)
+            }
+            Self::Truncate { name, .. } => {
+                let names = std::slice::from_ref(name);
+                Class::new("TRUNCATE TABLE").lock(names, LockMode::AccessExclusive)
+            }
+            Self::CommentOnRelation { name, .. } => {
+                let names = std::slice::from_ref(name);
+                Class::new("COMMENT").lock(names, LockMode::ShareUpdateExclusive)
             }
             Self::CreateSchema { .. } => Class::new("CREATE SCHEMA"),
             Self::Drop { kind, names, .. } => dropped(*kind, names),
@@ -309,6 +330,24 @@ fn explained(explain: &Explain) -> Class {
         returns_rows: true,
         forbidden_in_transaction_block: false,
         ..class
+    }
+}
+
+/// With a query it is governed as that query is, and reads what that reads.
+fn created_table(table: &CreateTable) -> Class {
+    let Some(query) = &table.query else {
+        let names = std::slice::from_ref(&table.name);
+        return Class::new("CREATE TABLE").lock(names, LockMode::AccessExclusive);
+    };
+    let mut relations = collected(query).relations;
+    relations.insert(table.name.clone(), LockMode::AccessExclusive);
+    Class {
+        statement_type: "CREATE TABLE AS",
+        relations: listed(relations),
+        governed: true,
+        returns_rows: false,
+        system_only: false,
+        ..planned(query)
     }
 }
 

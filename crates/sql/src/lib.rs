@@ -53,7 +53,7 @@ pub use limits::STACK_BYTES;
 pub use parser::parse;
 pub use sqlparser::ast::{DataType, Expr};
 pub use statement::{
-    Copy, CopyColumns, CopyDirection, CopyInput, CopyOptions, CopySource, CopyTarget, CreateView,
-    DiscardKind, DropKind, Explain, Fetch, FetchDirection, IsolationLevel, Parsed, QueueOption,
-    RoleOptions, Statement, TransactionModes,
+    Copy, CopyColumns, CopyDirection, CopyInput, CopyOptions, CopySource, CopyTarget, CreateTable,
+    CreateView, DiscardKind, DropKind, Explain, Fetch, FetchDirection, IsolationLevel, Parsed,
+    QueueOption, RoleOptions, Statement, TableColumn, TransactionModes,
 };

@@ -1,5 +1,6 @@
 //! The statements that the server acts on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion_sql::parser::{CreateExternalTable, Statement as DfStatement};
@@ -53,6 +54,36 @@ pub enum Statement {
         if_exists: bool,
         /// Whether dependent things go too.
         cascade: bool,
+        /// Whether it is Impala's: views that read what goes stay, though they cannot be read until
+        /// there is such a relation again, and with `IF EXISTS` a thing of another kind is passed over.
+        leaves_views: bool,
+    },
+    /// `CREATE TABLE` of Impala's clients: over files that are there, or with files of its own.
+    CreateTable(Box<CreateTable>),
+    /// `ALTER TABLE` and `ALTER VIEW … RENAME TO` of Impala's clients.
+    RenameRelation {
+        /// What it is.
+        kind: DropKind,
+        /// Its name so far.
+        name: Vec<String>,
+        /// Its name from now on.
+        new_name: Vec<String>,
+    },
+    /// `TRUNCATE TABLE` of Impala's clients.
+    Truncate {
+        /// The table.
+        name: Vec<String>,
+        /// Whether a missing table is no error.
+        if_exists: bool,
+    },
+    /// `COMMENT ON TABLE`, `VIEW` and `COLUMN` of Impala's clients.
+    CommentOnRelation {
+        /// The table or view.
+        name: Vec<String>,
+        /// Its column, if that is what the text is about.
+        column: Option<String>,
+        /// The text; `None` takes it away.
+        comment: Option<String>,
     },
     /// `COPY`, in both directions.
     Copy(Box<Copy>),
@@ -300,6 +331,48 @@ pub struct CreateView {
     pub query: String,
     /// The same query as a tree.
     pub body: Box<DfStatement>,
+    /// The query in the client's own words, where these were of another dialect.
+    pub original: Option<String>,
+    /// What is said about it.
+    pub comment: Option<String>,
+}
+
+/// `CREATE [EXTERNAL] TABLE` as Impala's clients write it.
+#[derive(Clone, Debug, Default)]
+pub struct CreateTable {
+    /// The table's name.
+    pub name: Vec<String>,
+    /// Whether an existing table is no error.
+    pub if_not_exists: bool,
+    /// Whether it was written `EXTERNAL`.
+    pub external: bool,
+    /// The columns in the files.
+    pub columns: Vec<TableColumn>,
+    /// The columns that the names of folders give. Those of `CREATE TABLE AS` have no type.
+    pub partition_columns: Vec<TableColumn>,
+    /// What is said about it.
+    pub comment: Option<String>,
+    /// `PARQUET`, `CSV`, `JSON`, …; `None` where nothing was said.
+    pub format: Option<String>,
+    /// Options of the format, by DataFusion's names.
+    pub options: BTreeMap<String, String>,
+    /// `TBLPROPERTIES` without an effect.
+    pub properties: BTreeMap<String, String>,
+    /// Where its files are; `None` for files of its own.
+    pub location: Option<String>,
+    /// The query whose rows it gets (`CREATE TABLE AS`).
+    pub query: Option<Box<DfStatement>>,
+}
+
+/// A column of a [`CreateTable`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type in PostgreSQL's spelling; empty where the query gives it.
+    pub data_type: String,
+    /// What is said about it.
+    pub comment: Option<String>,
 }
 
 /// What a [`Statement::Drop`] drops.

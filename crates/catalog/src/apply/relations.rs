@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{check_name, described, duplicate, list_dependents, not_found, shown_name};
-use crate::change::{NewRelation, RelationDefinition, RelationName, ViewDefinition};
+use crate::change::{
+    DependentViews, NewRelation, RelationDefinition, RelationName, ViewDefinition,
+};
 use crate::dependencies::Dependent;
 use crate::error::{CatalogError, ObjectKind};
 use crate::snapshot::{Relation, Snapshot};
@@ -18,6 +20,8 @@ impl Snapshot {
         self.check_new_relation(new)?;
         match self.relation(&new.schema, &new.name) {
             None => {
+                // Views may have stayed that read what was here before.
+                self.check_not_recursive(new)?;
                 let oid = self.take_oid()?;
                 self.insert_relation(new, oid, false)
             }
@@ -126,21 +130,63 @@ impl Snapshot {
     pub(crate) fn drop_relations(
         &mut self,
         names: &[RelationName],
-        cascade: bool,
+        views: DependentViews,
     ) -> Result<(), CatalogError> {
         for RelationName { schema, name } in names {
             if !self.existing_schema(schema)?.relations.contains_key(name) {
                 return Err(not_found(ObjectKind::Relation, shown_name(schema, name)));
             }
         }
-        let dependents = self.dependents_of(names);
-        if !cascade && let Some(first) = dependents.first() {
+        let dependents = match views {
+            DependentViews::Leave => Vec::new(),
+            DependentViews::Refuse | DependentViews::Drop => self.dependents_of(names),
+        };
+        if views == DependentViews::Refuse
+            && let Some(first) = dependents.first()
+        {
             return Err(self.needed(names, first, &dependents));
         }
         let dependents = dependents.iter().map(|d| RelationName::of(&d.relation));
         for RelationName { schema, name } in names.iter().cloned().chain(dependents) {
             self.schema_mut(&schema)?.relations.remove(&name);
         }
+        Ok(())
+    }
+
+    pub(crate) fn rename_relation(
+        &mut self,
+        name: &RelationName,
+        new_name: &RelationName,
+    ) -> Result<(), CatalogError> {
+        check_name("relation", &new_name.name)?;
+        self.existing_schema(&new_name.schema)?;
+        let Some(old) = self.relation(&name.schema, &name.name).cloned() else {
+            return Err(not_found(
+                ObjectKind::Relation,
+                shown_name(&name.schema, &name.name),
+            ));
+        };
+        if self.relation(&new_name.schema, &new_name.name).is_some() {
+            return Err(duplicate(
+                ObjectKind::Relation,
+                shown_name(&new_name.schema, &new_name.name),
+            ));
+        }
+        self.check_not_recursive(&NewRelation {
+            schema: new_name.schema.clone(),
+            name: new_name.name.clone(),
+            owner: old.owner.clone(),
+            definition: old.definition.clone(),
+        })?;
+        let renamed = Relation {
+            schema: new_name.schema.clone(),
+            name: new_name.name.clone(),
+            version: self.version + 1,
+            ..Relation::clone(&old)
+        };
+        self.schema_mut(&name.schema)?.relations.remove(&name.name);
+        let relations = &mut self.schema_mut(&new_name.schema)?.relations;
+        relations.insert(new_name.name.clone(), Arc::new(renamed));
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use forebay_catalog::{
-    BOOTSTRAP_ROLE_OID, Catalog, Change, ColumnDefinition, NewRelation, NewRole,
+    BOOTSTRAP_ROLE_OID, Catalog, Change, ColumnDefinition, DependentViews, NewRelation, NewRole,
     RelationDefinition, RelationName, RoleChange, Snapshot, TableDefinition, ViewDefinition,
 };
 
@@ -105,7 +105,10 @@ pub fn drop_relation(schema: &str, name: &str) -> Change {
 pub fn drop_relations(names: &[(&str, &str)], cascade: bool) -> Change {
     Change::DropRelations {
         relations: names.iter().map(|(s, n)| relation_name(s, n)).collect(),
-        cascade,
+        dependents: match cascade {
+            true => DependentViews::Drop,
+            false => DependentViews::Refuse,
+        },
     }
 }
 
@@ -147,6 +150,7 @@ pub fn table(schema: &str, name: &str, owner: &str, location: &str) -> NewRelati
         options: BTreeMap::from([("format.delimiter".into(), "\u{1}|'".into())]),
         order_by: vec!["id ASC NULLS LAST".into()],
         managed: true,
+        properties: BTreeMap::from([("a'b".into(), "".into())]),
         comment: Some("one's".into()),
         column_comments: BTreeMap::from([("id".into(), "a \"number\"".into())]),
     };

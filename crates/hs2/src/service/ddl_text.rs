@@ -11,7 +11,9 @@ use crate::session::database_of;
 const DELIMITER: &str = "format.delimiter";
 /// The option of CSV files that says whether the first line names the columns.
 const HEADER: &str = "format.has_header";
-/// Impala's property for the same.
+/// The one that says what takes the meaning from a delimiter.
+const ESCAPE: &str = "format.escape";
+/// Impala's property for the names in the first line.
 const HEADER_LINES: &str = "skip.header.line.count";
 
 /// A statement that makes the relation again.
@@ -107,8 +109,12 @@ fn table_text(facts: &RelationFacts, table: &TableDefinition) -> String {
         let delimiter = table.options.get(DELIMITER).map_or(",", String::as_str);
         let delimiter = literal(delimiter);
         text.push_str(&format!(
-            "ROW FORMAT DELIMITED FIELDS TERMINATED BY {delimiter}\n"
+            "ROW FORMAT DELIMITED FIELDS TERMINATED BY {delimiter}"
         ));
+        if let Some(escape) = table.options.get(ESCAPE) {
+            text.push_str(&format!(" ESCAPED BY {}", literal(escape)));
+        }
+        text.push('\n');
     }
     text.push_str(&format!("STORED AS {stored_as}\n"));
     text.push_str(&format!("LOCATION {}", literal(&table.location)));
@@ -141,10 +147,13 @@ fn view_text(facts: &RelationFacts, view: &ViewDefinition) -> String {
     )
 }
 
-/// Options of the files that have no clause of their own.
+/// What was noted, and options of the files that have no clause of their own.
 fn properties(table: &TableDefinition) -> Vec<(String, String)> {
-    let options = table.options.iter().filter(|(name, _)| *name != DELIMITER);
-    options
+    let has_clause = |name: &String| [DELIMITER, ESCAPE].contains(&name.as_str());
+    let options = table.options.iter().filter(|(name, _)| !has_clause(name));
+    let noted = table.properties.iter();
+    noted
+        .chain(options)
         .map(|(name, value)| match name.as_str() {
             HEADER => {
                 let lines = u8::from(value == "true");

@@ -158,6 +158,10 @@ fn not_served(statement: &Statement) -> Option<forebay_server::Error> {
             | Statement::CreateExternalTable(_)
             | Statement::CreateView(_)
             | Statement::CreateSchema { .. }
+            | Statement::CreateTable(_)
+            | Statement::RenameRelation { .. }
+            | Statement::Truncate { .. }
+            | Statement::CommentOnRelation { .. }
             | Statement::Drop { .. }
             | Statement::CreateRole { .. }
             | Statement::AlterRole { .. }
@@ -183,23 +187,33 @@ fn summary_of(statement: &Statement) -> Option<fn(&str) -> RecordBatch> {
             "INSERT" | "UPDATE" | "DELETE" | "MERGE" => None,
             _ => Some(|tag| summary_row(format!("{tag}."))),
         },
-        _ => Some(|tag| summary_row(done(tag).to_owned())),
+        Statement::CreateView(view) if view.or_replace => {
+            Some(|_| summary_row("View has been altered.".to_owned()))
+        }
+        _ => Some(|tag| summary_row(done(tag))),
     }
 }
 
 /// Impala's words for a command tag.
-fn done(tag: &str) -> &str {
-    match tag {
+fn done(tag: &str) -> String {
+    if let Some(rows) = tag.strip_prefix("SELECT ") {
+        return format!("Inserted {rows} row(s)");
+    }
+    let words = match tag {
         "CREATE TABLE" | "CREATE EXTERNAL TABLE" => "Table has been created.",
         "CREATE VIEW" => "View has been created.",
         "CREATE SCHEMA" => "Database has been created.",
         "CREATE ROLE" => "Role has been created.",
+        "ALTER TABLE" | "ALTER VIEW" => "Renaming was successful.",
+        "TRUNCATE TABLE" => "Table has been truncated.",
+        "COMMENT" => "Updated table.",
         "DROP TABLE" | "DROP EXTERNAL TABLE" => "Table has been dropped.",
         "DROP VIEW" => "View has been dropped.",
         "DROP SCHEMA" => "Database has been dropped.",
         "DROP ROLE" => "Role has been dropped.",
         tag => tag,
-    }
+    };
+    words.to_owned()
 }
 
 /// The columns of a relation.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, absolute};
 
 use forebay_catalog::{
-    Change, ColumnDefinition, NewRelation, Relation, RelationDefinition, RelationName, Snapshot,
-    TableDefinition, ViewDefinition,
+    Change, ColumnDefinition, DependentViews, NewRelation, Relation, RelationDefinition,
+    RelationName, Snapshot, TableDefinition, ViewDefinition,
 };
 use forebay_engine::CpuAccount;
 use forebay_sql::{CreateExternalTable, CreateView, DropKind, Statement};
@@ -75,6 +75,8 @@ impl Session {
             columns: view.columns.clone(),
             reads: relations_read(&snapshot, &search_path, view),
             search_path,
+            original: view.original.clone(),
+            comment: view.comment.clone(),
             ..ViewDefinition::default()
         };
         let engine = self.server.inner.engine.clone();
@@ -95,7 +97,7 @@ impl Session {
         Ok(Answer::Done(TAG.to_owned()))
     }
 
-    fn exists_notice(&mut self, schema: &str, name: &str) -> bool {
+    pub(super) fn exists_notice(&mut self, schema: &str, name: &str) -> bool {
         let exists = self.snapshot().relation(schema, name).is_some();
         if exists {
             let message = format!("relation \"{name}\" already exists, skipping");
@@ -125,16 +127,16 @@ impl Session {
         kind: DropKind,
         names: &[Vec<String>],
         if_exists: bool,
-        cascade: bool,
+        views: DependentViews,
     ) -> Result<Answer> {
         match kind {
             DropKind::Schema => {
                 for name in names {
-                    self.drop_schema(name, if_exists, cascade)?;
+                    self.drop_schema(name, if_exists, views == DependentViews::Drop)?;
                 }
             }
-            DropKind::Table => self.drop_relations("table", names, if_exists, cascade)?,
-            DropKind::View => self.drop_relations("view", names, if_exists, cascade)?,
+            DropKind::Table => self.drop_relations("table", names, if_exists, views)?,
+            DropKind::View => self.drop_relations("view", names, if_exists, views)?,
         }
         let tag = match kind {
             DropKind::Schema => "DROP SCHEMA",
@@ -178,7 +180,7 @@ impl Session {
         kind: &str,
         names: &[Vec<String>],
         if_exists: bool,
-        cascade: bool,
+        views: DependentViews,
     ) -> Result<()> {
         let snapshot = self.snapshot();
         let path = self.settings.search_path(self.current_user());
@@ -191,6 +193,10 @@ impl Session {
                 self.missing(kind, &name.join("."), "42P01", if_exists)?;
                 continue;
             };
+            if if_exists && views == DependentViews::Leave && check_kind(relation, kind).is_err() {
+                // In Impala there is none of this kind then.
+                continue;
+            }
             check_kind(relation, kind)?;
             self.check_owner(&relation.owner, kind, &relation.name)?;
             relations.push(RelationName::of(relation));
@@ -200,11 +206,14 @@ impl Session {
         if relations.is_empty() {
             return Ok(());
         }
-        if cascade {
+        if views == DependentViews::Drop {
             let gone = self.dependents(&snapshot, &relations);
             self.notice_cascade(&gone);
         }
-        self.change(Change::DropRelations { relations, cascade })
+        self.change(Change::DropRelations {
+            relations,
+            dependents: views,
+        })
     }
 
     /// What goes with `relations`, as notices name it.
@@ -292,7 +301,7 @@ fn relations_read(snapshot: &Snapshot, path: &[String], view: &CreateView) -> Ve
     names
 }
 
-fn check_kind(relation: &Relation, wanted: &str) -> Result<()> {
+pub(super) fn check_kind(relation: &Relation, wanted: &str) -> Result<()> {
     let (found, article) = match relation.definition {
         RelationDefinition::Table(_) => ("table", "a table"),
         RelationDefinition::View(_) => ("view", "a view"),
@@ -408,7 +417,7 @@ fn joined(order: &[datafusion::sql::sqlparser::ast::OrderByExpr]) -> String {
 }
 
 /// The definition must mean the same files wherever the server is started from.
-fn absolute_location(location: &str) -> Result<String> {
+pub(super) fn absolute_location(location: &str) -> Result<String> {
     if location.contains("://") {
         return Ok(location.to_owned());
     }

@@ -6,15 +6,18 @@ mod names;
 mod queues;
 mod roles;
 mod settings;
+mod tables;
 mod text;
 mod transaction;
 
+use forebay_catalog::DependentViews;
 use forebay_sql::Statement;
 
 use crate::way::{Answer, Request};
 use crate::{Error, Result, Session};
 
 pub(crate) use names::find_relation;
+pub(crate) use tables::insert_of;
 pub(crate) use text::{copy_source, copy_to_file, explain_options};
 
 impl Session {
@@ -67,7 +70,27 @@ impl Session {
                 names,
                 if_exists,
                 cascade,
-            } => self.drop_objects(*kind, names, *if_exists, *cascade),
+                leaves_views,
+            } => {
+                let views = match (cascade, leaves_views) {
+                    (true, _) => DependentViews::Drop,
+                    (false, true) => DependentViews::Leave,
+                    (false, false) => DependentViews::Refuse,
+                };
+                self.drop_objects(*kind, names, *if_exists, views)
+            }
+            Statement::CreateTable(table) => self.create_table(table).await,
+            Statement::RenameRelation {
+                kind,
+                name,
+                new_name,
+            } => self.rename_relation(*kind, name, new_name),
+            Statement::Truncate { name, if_exists } => self.truncate(name, *if_exists),
+            Statement::CommentOnRelation {
+                name,
+                column,
+                comment,
+            } => self.comment_on_relation(name, column.as_deref(), comment.as_deref()),
             Statement::CreateRole {
                 name,
                 options,

@@ -47,6 +47,13 @@ impl Token<'_> {
     }
 }
 
+/// A piece of a statement, and where it begins in the text, in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Placed<'a> {
+    pub(super) token: Token<'a>,
+    pub(super) at: usize,
+}
+
 /// Appends `text` in quotes.
 pub(super) fn quote(out: &mut String, mark: char, text: &str) {
     out.push(mark);
@@ -63,7 +70,7 @@ pub(super) fn quote(out: &mut String, mark: char, text: &str) {
 ///
 /// # Errors
 /// A comment, name or text without its end.
-pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, ParseError> {
+pub(super) fn tokens(text: &str) -> Result<Vec<Placed<'_>>, ParseError> {
     let mut tokens = Vec::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -96,7 +103,8 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, ParseError> {
             }
             symbol => (Token::Symbol(symbol), symbol.len_utf8()),
         };
-        tokens.push(token);
+        let at = text.len() - rest.len();
+        tokens.push(Placed { token, at });
         rest = &rest[length..];
     }
     Ok(tokens)
@@ -127,6 +135,10 @@ fn quoted(text: &str, mark: char) -> Result<(String, usize), ParseError> {
     while let Some((at, c)) = characters.next() {
         match c {
             '\\' => match characters.next() {
+                Some((at, _)) if octal(&text[at..]).is_some() => {
+                    meant.extend(octal(&text[at..]));
+                    characters.nth(1);
+                }
                 Some((_, escaped)) => push_escaped(&mut meant, escaped),
                 None => break,
             },
@@ -142,6 +154,16 @@ fn quoted(text: &str, mark: char) -> Result<(String, usize), ParseError> {
     Err(unterminated("text in quotes"))
 }
 
+/// The character of three octal digits, as `\001` is written.
+fn octal(text: &str) -> Option<char> {
+    let digits = text.get(..3)?;
+    let digits = digits
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+        .then_some(digits)?;
+    u8::from_str_radix(digits, 8).ok().map(char::from)
+}
+
 fn push_escaped(meant: &mut String, escaped: char) {
     match escaped {
         'b' => meant.push('\u{8}'),
@@ -149,6 +171,7 @@ fn push_escaped(meant: &mut String, escaped: char) {
         'n' => meant.push('\n'),
         'r' => meant.push('\r'),
         'Z' => meant.push('\u{1a}'),
+        '0' => meant.push('\0'),
         // These keep the backslash: it is for LIKE.
         '%' | '_' => {
             meant.push('\\');
@@ -168,8 +191,8 @@ mod tests {
 
     fn written(text: &str) -> String {
         let mut out = String::new();
-        for token in tokens(text).unwrap() {
-            token.write(&mut out);
+        for placed in tokens(text).unwrap() {
+            placed.token.write(&mut out);
         }
         out
     }
@@ -184,6 +207,7 @@ mod tests {
             (r#"select "it's", 'x"y'"#, r#"select 'it''s', 'x"y'"#),
             (r"select 'it\'s', 'a\\b\n'", "select 'it''s', 'a\\b\n'"),
             (r"a like '10\%'", r"a like '10\%'"),
+            (r"'\001\0x\07'", "'\u{1}\u{0}x\u{0}7'"),
             (
                 "-- `not` \"this\"\nselect /* 'nor' */ 1.5e3",
                 "-- `not` \"this\"\nselect /* 'nor' */ 1.5e3",

@@ -7,6 +7,7 @@
 //! (`functions.rs`).
 
 mod builtins;
+mod create;
 mod dates;
 mod functions;
 mod lexer;
@@ -22,7 +23,7 @@ pub use reserved::is_impala_word;
 use std::sync::Arc;
 
 use datafusion_sql::parser::Statement as DfStatement;
-use lexer::{Token, tokens};
+use lexer::{Placed, Token, tokens};
 use names::Unnamed;
 use show::{describe, show};
 use spelling::translated;
@@ -114,7 +115,10 @@ pub fn parse_impala(text: &str, session: &str) -> Result<(Arc<str>, ImpalaStatem
     let words = Words::new(&tokens);
     let statement = match special(&words)? {
         Some(statement) => statement,
-        None => ImpalaStatement::Sql(sql(&whole, &words, session)?),
+        None => match create::read(text, &words, session)? {
+            Some(statement) => ImpalaStatement::Sql(whole_of(&whole, statement)),
+            None => ImpalaStatement::Sql(sql(&whole, &words, session)?),
+        },
     };
     Ok((Arc::clone(&whole), statement.with_text(&whole)))
 }
@@ -135,16 +139,17 @@ impl ImpalaStatement {
 }
 
 /// The tokens up to `;`, behind which nothing may follow.
-fn one_statement(mut tokens: Vec<Token<'_>>) -> Result<Vec<Token<'_>>, ParseError> {
-    let end = tokens.iter().position(|token| *token == Token::Symbol(';'));
+fn one_statement(mut tokens: Vec<Placed<'_>>) -> Result<Vec<Placed<'_>>, ParseError> {
+    let ends = |placed: &Placed<'_>| placed.token == Token::Symbol(';');
+    let end = tokens.iter().position(ends);
     if let Some(end) = end {
         let rest = tokens.split_off(end);
-        let ends = |token: &Token<'_>| token.is_blank() || *token == Token::Symbol(';');
-        if !rest.iter().all(ends) {
+        let is_end = |placed: &Placed<'_>| placed.token.is_blank() || ends(placed);
+        if !rest.iter().all(is_end) {
             return Err(syntax("only one statement at a time"));
         }
     }
-    if tokens.iter().all(Token::is_blank) {
+    if tokens.iter().all(|placed| placed.token.is_blank()) {
         return Err(syntax("an empty statement"));
     }
     Ok(tokens)
@@ -229,9 +234,19 @@ fn query(sql: &str) -> Result<Arc<Parsed>, ParseError> {
         .ok_or_else(|| syntax("an empty statement"))
 }
 
+/// A statement that was read here.
+fn whole_of(text: &Arc<str>, statement: Statement) -> Arc<Parsed> {
+    Arc::new(Parsed {
+        text: Arc::clone(text),
+        position: 0,
+        start: (1, 1),
+        statement,
+    })
+}
+
 /// Every other statement.
 fn sql(whole: &Arc<str>, words: &Words<'_, '_>, session: &str) -> Result<Arc<Parsed>, ParseError> {
-    let mut parsed = parse_impalas(&translated(words))?;
+    let mut parsed = parse_impalas(&translated(words, 0))?;
     let (Some(mut parsed), true) = (parsed.pop(), parsed.is_empty()) else {
         return Err(syntax("one statement is expected"));
     };
@@ -243,11 +258,7 @@ fn sql(whole: &Arc<str>, words: &Words<'_, '_>, session: &str) -> Result<Arc<Par
         Statement::Explain(explain) => {
             make_impalas(&mut explain.statement, Unnamed::Expression, session)?;
         }
-        Statement::CreateView(view) => {
-            make_impalas(&mut view.body, Unnamed::Number, session)?;
-            // What is kept is read as PostgreSQL's.
-            view.query = view.body.to_string();
-        }
+        Statement::Drop { leaves_views, .. } => *leaves_views = true,
         _ => {}
     }
     Ok(Arc::new(parsed))
@@ -283,7 +294,7 @@ mod tests {
     fn sql_of(text: &str) -> String {
         let all = tokens(text).unwrap();
         let all = one_statement(all).unwrap();
-        translated(&Words::new(&all))
+        translated(&Words::new(&all), 0)
     }
 
     #[test]
@@ -380,6 +391,7 @@ mod tests {
         let Statement::CreateView(view) = &parsed.statement else {
             panic!("no view");
         };
+        assert_eq!(view.original.as_deref(), Some("select a / 2, `b` from t"));
         assert_eq!(
             view.query,
             r#"SELECT impala_divide(a, 2) AS "_c0", "b" FROM t"#

@@ -3,13 +3,18 @@
 use super::lexer::Token;
 use super::words::Words;
 
-/// The statement in PostgreSQL's spelling.
-pub(super) fn translated(words: &Words<'_, '_>) -> String {
+/// The statement in PostgreSQL's spelling, from its solid piece `first` on.
+pub(super) fn translated(words: &Words<'_, '_>, first: usize) -> String {
     let mut out = String::new();
     let is_database = words.is(1, "database") && (words.is(0, "create") || words.is(0, "drop"));
     let into_table = words.begin(&["insert", "into", "table"]);
-    let mut number = 0;
-    for token in words.all {
+    let mut number = first;
+    let pieces = match first {
+        0 => words.all,
+        first => words.from(first),
+    };
+    for placed in pieces {
+        let token = &placed.token;
         if token.is_blank() {
             token.write(&mut out);
             continue;
@@ -29,13 +34,24 @@ pub(super) fn translated(words: &Words<'_, '_>) -> String {
             // Impala's word, which says nothing.
         } else if words.is(0, "drop") && index + 1 == words.len() && token.is_word("purge") {
             // Files are not touched at all.
-        } else if token.is_word("string") && is_type(words, index) {
-            out.push_str("text");
+        } else if let Some(spelled) = type_name(token).filter(|_| is_type(words, index)) {
+            out.push_str(spelled);
         } else {
             token.write(&mut out);
         }
     }
     out
+}
+
+/// PostgreSQL's name of a type that is called otherwise there, or means another there.
+fn type_name(token: &Token<'_>) -> Option<&'static str> {
+    let names = [
+        ("string", "text"),
+        ("float", "real"),
+        ("real", "double precision"),
+    ];
+    let found = names.iter().find(|(name, _)| token.is_word(name));
+    found.map(|(_, spelled)| *spelled)
 }
 
 /// Whether a word stands where a type does: behind AS in a cast, or behind a column's name.

@@ -1,23 +1,31 @@
 //! The pieces of a statement that are not blank, read by their numbers.
 
-use super::lexer::{Token, quote};
+use super::lexer::{Placed, Token, quote};
 use crate::error::{ParseError, SYNTAX_ERROR};
 
 /// The tokens that are not blank, read from the left.
 pub(super) struct Words<'a, 't> {
-    pub(super) all: &'t [Token<'a>],
+    pub(super) all: &'t [Placed<'a>],
     /// Where those stand that are not blank.
     solid: Vec<usize>,
 }
 
 impl<'a, 't> Words<'a, 't> {
-    pub(super) fn new(all: &'t [Token<'a>]) -> Self {
-        let solid = (0..all.len()).filter(|i| !all[*i].is_blank()).collect();
+    pub(super) fn new(all: &'t [Placed<'a>]) -> Self {
+        let solid = (0..all.len())
+            .filter(|i| !all[*i].token.is_blank())
+            .collect();
         Self { all, solid }
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&'t Token<'a>> {
-        self.solid.get(index).map(|at| &self.all[*at])
+        self.solid.get(index).map(|at| &self.all[*at].token)
+    }
+
+    /// The pieces from a solid one on, blank ones too.
+    pub(super) fn from(&self, index: usize) -> &'t [Placed<'a>] {
+        let first = self.solid.get(index).copied();
+        &self.all[first.unwrap_or(self.all.len())..]
     }
 
     pub(super) fn len(&self) -> usize {

@@ -71,6 +71,7 @@ impl StatementParser<'_> {
             names,
             if_exists,
             cascade,
+            leaves_views: false,
         })
     }
 
@@ -133,6 +134,8 @@ impl StatementParser<'_> {
             columns,
             query: stored(self.text_from(start), &body),
             body,
+            original: None,
+            comment: None,
         }))
     }
 }

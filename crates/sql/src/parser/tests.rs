@@ -328,19 +328,19 @@ fn views_schemas_and_drops() {
         ),
         (
             "drop table if exists a, b.c cascade",
-            "Drop { kind: Table, names: [[\"a\"], [\"b\", \"c\"]], if_exists: true, cascade: true }",
+            "Drop { kind: Table, names: [[\"a\"], [\"b\", \"c\"]], if_exists: true, cascade: true, leaves_views: false }",
         ),
         (
             "drop external table a restrict",
-            "Drop { kind: Table, names: [[\"a\"]], if_exists: false, cascade: false }",
+            "Drop { kind: Table, names: [[\"a\"]], if_exists: false, cascade: false, leaves_views: false }",
         ),
         (
             "drop view v",
-            "Drop { kind: View, names: [[\"v\"]], if_exists: false, cascade: false }",
+            "Drop { kind: View, names: [[\"v\"]], if_exists: false, cascade: false, leaves_views: false }",
         ),
         (
             "drop schema s",
-            "Drop { kind: Schema, names: [[\"s\"]], if_exists: false, cascade: false }",
+            "Drop { kind: Schema, names: [[\"s\"]], if_exists: false, cascade: false, leaves_views: false }",
         ),
     ]);
     let Statement::CreateExternalTable(table) =
