@@ -138,7 +138,9 @@ class TestImpyla:
             assert [node.name for node in tree.nodes[:3]] == [
                 profile.partition(":\n")[0], "Summary", "ImpalaServer"
             ]
-            assert tree.nodes[1].info_strings["Sql Statement"] in profile
+            infos = tree.nodes[1].info_strings
+            assert infos["Sql Statement"] in profile
+            assert (infos["Session Type"], infos["Default Db"]) == ("HIVESERVER2", "default")
             assert tree.nodes[0].num_children == 4
             contents = json.loads(cursor.get_profile(profile_format=TRuntimeProfileFormat.JSON))["contents"]
             assert contents["profile_name"] == tree.nodes[0].name

@@ -182,17 +182,11 @@ impl Running {
 
     /// The answer to what it has asked for.
     pub(crate) fn answered(&self, wanted: &Wanted, state: AdmissionState) {
-        match wanted {
-            Wanted::Queue { .. } => {
-                self.learn(|facts| facts.admission = state);
-                if state == AdmissionState::Admitted {
-                    self.event("Completed admission");
-                }
+        if let Wanted::Queue { .. } = wanted {
+            self.learn(|facts| facts.admission = state);
+            if state == AdmissionState::Admitted {
+                self.event("Completed admission");
             }
-            Wanted::Locks { .. } if state == AdmissionState::Admitted => {
-                self.event("Locks granted")
-            }
-            Wanted::Locks { .. } => {}
         }
     }
 
@@ -249,6 +243,9 @@ impl Running {
             Wanted::Queue { .. } => facts.queue_wait += time,
             Wanted::Locks { .. } => facts.lock_wait += time,
         });
+        if let Wanted::Locks { .. } = wanted {
+            self.event("Locks granted");
+        }
     }
 
     /// Adds to what is known of the statement.

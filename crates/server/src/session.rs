@@ -46,6 +46,8 @@ pub(crate) struct Identity {
     pub(crate) login_role: Arc<str>,
     pub(crate) database: Arc<str>,
     pub(crate) client_address: Arc<str>,
+    /// What the client takes for the database: for some it is the current schema.
+    pub(crate) shown_database: Arc<str>,
     /// Who a proxy says that the client is.
     pub(crate) http_origin: Option<Arc<str>>,
     /// The options of a front end that has its own.
@@ -90,6 +92,7 @@ impl Session {
                 protocol: request.protocol,
                 login_role: role.name.as_str().into(),
                 database: request.database.as_str().into(),
+                shown_database: request.database.as_str().into(),
                 client_address: address.into(),
                 http_origin: None,
                 client_options: None,
@@ -300,6 +303,12 @@ impl Session {
             Transaction::Block(_) => TransactionStatus::InBlock,
             Transaction::Failed(_) => TransactionStatus::Failed,
         }
+    }
+
+    /// What the client takes for its database, for lists and profiles, where it is not the one that the
+    /// session was opened for.
+    pub fn set_shown_database(&mut self, database: Arc<str>) {
+        self.identity.shown_database = database;
     }
 
     /// Whom a proxy names as the client, for profiles.

@@ -318,7 +318,7 @@ impl Session {
             application_name: self.setting("application_name").into(),
             role: Arc::clone(&self.identity.login_role),
             effective_role: self.current_user().into(),
-            database: Arc::clone(&self.identity.database),
+            database: Arc::clone(&self.identity.shown_database),
             statement: Arc::clone(&shown),
             statement_type,
             options: self.shown_options(),

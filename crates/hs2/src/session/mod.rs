@@ -62,7 +62,8 @@ impl fmt::Debug for ClientSession {
 }
 
 impl ClientSession {
-    pub(crate) fn new(base: Session, options: QueryOptions) -> Arc<Self> {
+    pub(crate) fn new(mut base: Session, options: QueryOptions) -> Arc<Self> {
+        base.set_shown_database(database_of(PUBLIC).into());
         Arc::new(Self {
             id: SessionId::random(),
             secret: Secret::random(),
@@ -177,6 +178,7 @@ impl ClientSession {
             }
             let quoted = schema.replace('"', "\"\"");
             base.put_setting("search_path", &format!("\"{quoted}\""))?;
+            base.set_shown_database(database_of(schema).into());
             Ok(())
         })
     }
