@@ -246,7 +246,7 @@ pub(crate) async fn flush_if_full(wire: &mut Wire, rows: &mut Rows) -> Result<()
     tokio::select! {
         biased;
         flushed = wire.flush() => Ok(flushed?),
-        error = rows.interrupted() => {
+        error = rows.interrupted_while_unread() => {
             rows.fail(&error);
             Err(error.into())
         }

@@ -234,10 +234,19 @@ impl Rows {
         self.source = Source::Batches(VecDeque::new());
     }
 
-    /// Waits until the statement is interrupted, for as long as a slow client is being written
-    /// to. A client that takes nothing for `idle_cursor_timeout`, counted anew with each call, is
-    /// an interrupt that ends its session. Never returns once the statement has ended.
+    /// Waits until the statement is interrupted, for as long as its client asks for nothing. Never
+    /// returns once the statement has ended.
     pub async fn interrupted(&self) -> Error {
+        match &self.running {
+            Some(running) => running.interrupted().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// As [`Rows::interrupted`], for as long as a slow client is being written to: one that takes
+    /// nothing for `idle_cursor_timeout`, counted anew with each call, is an interrupt that ends its
+    /// session.
+    pub async fn interrupted_while_unread(&self) -> Error {
         match &self.running {
             Some(running) => running.interrupted_while_unread().await,
             None => std::future::pending().await,

@@ -283,6 +283,11 @@ impl Running {
         }
     }
 
+    /// Waits for what stops the statement.
+    pub(crate) async fn interrupted(&self) -> Error {
+        self.watch().interrupted().await.into()
+    }
+
     /// Waits for what stops the statement while its client is being written to: also a client that
     /// does not read.
     pub(crate) async fn interrupted_while_unread(&self) -> Error {

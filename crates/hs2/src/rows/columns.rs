@@ -233,9 +233,11 @@ fn fixed<T: ArrowPrimitiveType, const N: usize>(
     bytes: impl Fn(T::Native) -> [u8; N],
 ) {
     let values = array.as_primitive::<T>().values();
-    out.reserve(values.len() * N);
-    for value in values {
-        out.put_slice(&bytes(*value));
+    let start = out.len();
+    out.resize(start + values.len() * N, 0);
+    let (places, _) = out[start..].as_chunks_mut::<N>();
+    for (place, value) in places.iter_mut().zip(values) {
+        *place = bytes(*value);
     }
 }
 
@@ -247,12 +249,17 @@ fn variable<'a, T: ?Sized + 'a>(
 ) {
     for value in values {
         let value = value.map(&bytes).unwrap_or_default();
-        put_bytes(out, value);
+        out.reserve(LENGTH_BYTES + value.len());
+        out.put_slice(&length_bytes(value.len()));
+        out.put_slice(value);
     }
 }
 
-/// A value behind its length. Arrow's values are below 2 GiB.
-pub(super) fn put_bytes(out: &mut BytesMut, value: &[u8]) {
-    out.put_i32(i32::try_from(value.len()).expect("a value below 2 GiB"));
-    out.put_slice(value);
+/// How long the length of a value is.
+pub(super) const LENGTH_BYTES: usize = 4;
+
+/// The length of a value as it stands in front of it. Arrow's values are below 2 GiB.
+pub(super) fn length_bytes(length: usize) -> [u8; LENGTH_BYTES] {
+    let length = i32::try_from(length).expect("a value below 2 GiB");
+    length.to_be_bytes()
 }

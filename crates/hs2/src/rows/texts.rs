@@ -3,30 +3,36 @@
 use std::fmt::Write as _;
 
 use bytes::BytesMut;
-use chrono::{DateTime, NaiveDateTime, TimeZone as _, Timelike as _};
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, TimeZone as _, Timelike as _};
 use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::array::types::{
-    Date32Type, Date64Type, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType,
+    Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, DecimalType,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType,
 };
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanBufferBuilder, PrimitiveArray};
 use datafusion::arrow::buffer::NullBuffer;
-use datafusion::arrow::datatypes::{ArrowTimestampType, DataType, Field, TimeUnit};
+use datafusion::arrow::datatypes::{
+    ArrowTemporalType, ArrowTimestampType, DataType, Field, TimeUnit,
+};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::json::writer::{EncoderOptions, make_encoder};
 use datafusion::arrow::temporal_conversions::as_datetime;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::columns::put_bytes;
+use super::columns::{LENGTH_BYTES, length_bytes};
 
 /// The texts of an array, one behind the other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Texts {
+    /// As they are written: each behind its length.
     bytes: Vec<u8>,
-    /// Where each text ends.
-    ends: Vec<usize>,
+    rows: usize,
     nulls: Option<NullBuffer>,
 }
+
+/// What most texts are shorter than, with their lengths.
+const USUAL_BYTES: usize = 16;
 
 impl Texts {
     /// As many texts as `array` has values; `text` writes the one in a place that is no null.
@@ -34,32 +40,32 @@ impl Texts {
         array: &dyn Array,
         mut text: impl FnMut(usize, &mut Vec<u8>) -> Result<(), ArrowError>,
     ) -> Result<Self, ArrowError> {
-        let mut texts = Self {
-            nulls: array.logical_nulls(),
-            ..Self::default()
-        };
+        let nulls = array.logical_nulls();
+        let mut bytes = Vec::with_capacity(array.len() * USUAL_BYTES);
         for row in 0..array.len() {
-            if texts.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
-                text(row, &mut texts.bytes)?;
+            let start = bytes.len();
+            bytes.extend_from_slice(&[0; LENGTH_BYTES]);
+            if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
+                text(row, &mut bytes)?;
+                let length = length_bytes(bytes.len() - start - LENGTH_BYTES);
+                bytes[start..start + LENGTH_BYTES].copy_from_slice(&length);
             }
-            texts.ends.push(texts.bytes.len());
         }
-        Ok(texts)
+        Ok(Self {
+            bytes,
+            rows: array.len(),
+            nulls,
+        })
     }
 
     pub(super) fn write(&self, out: &mut BytesMut) {
-        out.reserve(self.bytes.len() + 4 * self.ends.len());
-        let mut start = 0;
-        for end in &self.ends {
-            put_bytes(out, &self.bytes[start..*end]);
-            start = *end;
-        }
+        out.extend_from_slice(&self.bytes);
     }
 
     pub(super) fn nulls(&self, bits: &mut BooleanBufferBuilder) {
         match &self.nulls {
             Some(valid) => bits.append_buffer(&!valid.inner()),
-            None => bits.append_n(self.ends.len(), false),
+            None => bits.append_n(self.rows, false),
         }
     }
 }
@@ -70,12 +76,8 @@ impl Texts {
 /// When a value has no text, a date before the first year for example.
 pub(super) fn of(array: &ArrayRef, time_zone: &str) -> Result<Texts, ArrowError> {
     match array.data_type() {
-        DataType::Date32 => dates(array, |row| {
-            array.as_primitive::<Date32Type>().value_as_datetime(row)
-        }),
-        DataType::Date64 => dates(array, |row| {
-            array.as_primitive::<Date64Type>().value_as_datetime(row)
-        }),
+        DataType::Date32 => dates::<Date32Type>(array),
+        DataType::Date64 => dates::<Date64Type>(array),
         DataType::Timestamp(unit, zone) => {
             // What has a zone is a moment, and shown as a clock of the session's zone shows it.
             let zone = zone.as_ref().map(|_| time_zone.parse()).transpose()?;
@@ -86,6 +88,10 @@ pub(super) fn of(array: &ArrayRef, time_zone: &str) -> Result<Texts, ArrowError>
                 TimeUnit::Nanosecond => timestamps::<TimestampNanosecondType>(array, zone),
             }
         }
+        // What is a multiple of ten, hundred or more is rare.
+        DataType::Decimal32(_, scale @ 0..) => decimals::<Decimal32Type>(array, *scale as usize),
+        DataType::Decimal64(_, scale @ 0..) => decimals::<Decimal64Type>(array, *scale as usize),
+        DataType::Decimal128(_, scale @ 0..) => decimals::<Decimal128Type>(array, *scale as usize),
         data_type if data_type.is_nested() && !matches!(data_type, DataType::Union(..)) => {
             // What JSON has no form for is shown as it can be.
             json(array).or_else(|_| displayed(array))
@@ -94,13 +100,14 @@ pub(super) fn of(array: &ArrayRef, time_zone: &str) -> Result<Texts, ArrowError>
     }
 }
 
-fn dates(
-    array: &ArrayRef,
-    value: impl Fn(usize) -> Option<NaiveDateTime>,
-) -> Result<Texts, ArrowError> {
+fn dates<T: ArrowTemporalType>(array: &ArrayRef) -> Result<Texts, ArrowError>
+where
+    i64: From<T::Native>,
+{
+    let values: &PrimitiveArray<T> = array.as_primitive();
     Texts::make(array, |row, out| {
-        let time = value(row).ok_or_else(out_of_range)?;
-        push(out, format_args!("{}", time.date()));
+        let date = values.value_as_date(row).ok_or_else(out_of_range)?;
+        push_date(out, date);
         Ok(())
     })
 }
@@ -116,10 +123,72 @@ fn timestamps<T: ArrowTimestampType>(
             Some(zone) => local(&zone, time),
             None => time,
         };
-        push(out, format_args!("{}", shown.format("%Y-%m-%d %H:%M:%S")));
+        push_date(out, shown.date());
+        for (before, number) in [
+            (b' ', shown.hour()),
+            (b':', shown.minute()),
+            (b':', shown.second()),
+        ] {
+            out.push(before);
+            push_digits::<2>(out, number);
+        }
         // All nine digits or none, as Impala prints them.
         if shown.nanosecond() > 0 {
-            push(out, format_args!(".{:09}", shown.nanosecond()));
+            out.push(b'.');
+            push_digits::<9>(out, shown.nanosecond());
+        }
+        Ok(())
+    })
+}
+
+/// `YYYY-MM-DD`; a year of other than four digits has a sign.
+fn push_date(out: &mut Vec<u8>, date: NaiveDate) {
+    match u32::try_from(date.year()) {
+        Ok(year @ 0..=9999) => push_digits::<4>(out, year),
+        _ => push(out, format_args!("{:+05}", date.year())),
+    }
+    for number in [date.month(), date.day()] {
+        out.push(b'-');
+        push_digits::<2>(out, number);
+    }
+}
+
+/// The last `N` digits of a number.
+fn push_digits<const N: usize>(out: &mut Vec<u8>, mut number: u32) {
+    let mut digits = [b'0'; N];
+    for digit in digits.iter_mut().rev() {
+        *digit += (number % 10) as u8;
+        number /= 10;
+    }
+    out.extend_from_slice(&digits);
+}
+
+/// Numbers with `scale` digits behind the point.
+fn decimals<T: DecimalType<Native: itoa::Integer>>(
+    array: &ArrayRef,
+    scale: usize,
+) -> Result<Texts, ArrowError> {
+    let values = array.as_primitive::<T>().values();
+    let mut buffer = itoa::Buffer::new();
+    Texts::make(array, |row, out| {
+        let number = buffer.format(values[row]);
+        let digits = match number.strip_prefix('-') {
+            Some(digits) => {
+                out.push(b'-');
+                digits
+            }
+            None => number,
+        };
+        let (whole, fraction) = digits.split_at(digits.len().saturating_sub(scale));
+        out.extend_from_slice(if whole.is_empty() {
+            b"0"
+        } else {
+            whole.as_bytes()
+        });
+        if scale > 0 {
+            out.push(b'.');
+            out.extend(std::iter::repeat_n(b'0', scale - fraction.len()));
+            out.extend_from_slice(fraction.as_bytes());
         }
         Ok(())
     })
