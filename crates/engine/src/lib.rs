@@ -14,6 +14,7 @@
 mod catalogs;
 mod config;
 mod cost;
+pub mod digits;
 mod error;
 mod explain;
 mod files;

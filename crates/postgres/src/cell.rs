@@ -9,9 +9,9 @@ use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    DataType, Decimal128Type, FieldRef, TimeUnit, TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, FieldRef, TimeUnit, TimestampMicrosecondType,
 };
-use forebay_server::{Error, texts_of};
+use forebay_server::{Error, digits, texts_of};
 use pgwire::api::Type;
 use pgwire::api::results::{FieldFormat, FieldInfo};
 use pgwire::types::ToSqlText;
@@ -41,6 +41,17 @@ pub(crate) fn encode<E: Encoder>(
             let scale = scale.unsigned_abs();
             encoder.encode_field(&Numeric { value, scale }, info)
         }
+        DataType::Date32 if is_iso_text(info) => {
+            let date = column.as_primitive::<Date32Type>().value_as_date(row);
+            let date = date.ok_or_else(|| Error::new("22008", "date out of range"))?;
+            encoder.encode_field(&Plain(date), info)
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, None) if is_iso_text(info) => {
+            let time = column.as_primitive::<TimestampMicrosecondType>();
+            let time = time.value_as_datetime(row);
+            let time = time.ok_or_else(|| Error::new("22008", "timestamp out of range"))?;
+            encoder.encode_field(&Plain(time), info)
+        }
         DataType::Timestamp(_, Some(zone)) if info.format() == FieldFormat::Text => {
             encoder.encode_field(&moment(column, row, zone)?, info)
         }
@@ -68,6 +79,63 @@ pub(crate) fn encode<E: Encoder>(
     encoded.map_err(value_error)
 }
 
+fn is_iso_text(info: &FieldInfo) -> bool {
+    let is_iso = || info.format_options().date_style.starts_with("ISO");
+    info.format() == FieldFormat::Text && is_iso()
+}
+
+/// A date or time in its usual form, which is most of all; what has another one is the library's.
+#[derive(Debug)]
+struct Plain<T>(T);
+
+impl ToSqlText for Plain<NaiveDate> {
+    fn to_sql_text(
+        &self,
+        data_type: &Type,
+        out: &mut BytesMut,
+        options: &FormatOptions,
+    ) -> Written {
+        match digits::put_date(out, self.0) {
+            true => Ok(IsNull::No),
+            false => self.0.to_sql_text(data_type, out, options),
+        }
+    }
+}
+
+impl ToSqlText for Plain<NaiveDateTime> {
+    fn to_sql_text(
+        &self,
+        data_type: &Type,
+        out: &mut BytesMut,
+        options: &FormatOptions,
+    ) -> Written {
+        if !digits::put_date(out, self.0.date()) {
+            return self.0.to_sql_text(data_type, out, options);
+        }
+        out.put_u8(b' ');
+        digits::put_time(out, self.0.time());
+        let micros = self.0.and_utc().timestamp_subsec_micros();
+        if micros > 0 {
+            out.put_u8(b'.');
+            digits::put_digits::<6>(out, micros);
+        }
+        Ok(IsNull::No)
+    }
+}
+
+/// Never asked for: the binary form is the library's.
+impl<T: ToSql> ToSql for Plain<T> {
+    fn to_sql(&self, data_type: &Type, out: &mut BytesMut) -> Written {
+        self.0.to_sql(data_type, out)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
 /// A number in units of its last decimal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Numeric {
@@ -77,14 +145,7 @@ pub(crate) struct Numeric {
 
 impl ToSqlText for Numeric {
     fn to_sql_text(&self, _: &Type, out: &mut BytesMut, _: &FormatOptions) -> Written {
-        let sign = if self.value < 0 { "-" } else { "" };
-        let scale = usize::from(self.scale);
-        let digits = format!("{:0width$}", self.value.unsigned_abs(), width = scale + 1);
-        let (whole, fraction) = digits.split_at(digits.len() - scale);
-        let point = if scale > 0 { "." } else { "" };
-        for part in [sign, whole, point, fraction] {
-            out.put_slice(part.as_bytes());
-        }
+        digits::put_decimal(out, self.value, self.scale.into());
         Ok(IsNull::No)
     }
 }

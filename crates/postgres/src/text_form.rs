@@ -23,6 +23,10 @@ pub(crate) fn correct(buffer: &mut BytesMut, start: usize, data_type: &Type) {
 /// `12:00:00.500000+00:00` is `12:00:00.5+00`: no trailing zeros, no empty minutes of a zone.
 fn shorten_time(buffer: &mut BytesMut, start: usize) {
     let text = &buffer[start..];
+    // The most usual form: no fraction, no zone.
+    if text.len() == "2024-02-29 12:00:00".len() {
+        return;
+    }
     let zone = text
         .iter()
         .rposition(|b| matches!(b, b'+' | b'-'))
@@ -46,6 +50,13 @@ fn shorten_time(buffer: &mut BytesMut, start: usize) {
 
 /// The year before 1 is `0001 BC`, not `0000`; years of five digits have no sign.
 fn spell_year(buffer: &mut BytesMut, start: usize) {
+    // Years from 1 to 9999 are as they should be.
+    if let [b'0'..=b'9', ..] = buffer[start..]
+        && buffer[start..].get(4) == Some(&b'-')
+        && !buffer[start..].starts_with(b"0000")
+    {
+        return;
+    }
     let text = String::from_utf8_lossy(&buffer[start..]).into_owned();
     let (before_christ, unsigned) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),

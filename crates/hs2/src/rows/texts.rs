@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use bytes::BytesMut;
-use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, TimeZone as _, Timelike as _};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeZone as _, Timelike as _};
 use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::array::types::{
     Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, DecimalType,
@@ -19,6 +19,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::json::writer::{EncoderOptions, make_encoder};
 use datafusion::arrow::temporal_conversions::as_datetime;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use forebay_server::digits;
 
 use super::columns::{LENGTH_BYTES, length_bytes};
 
@@ -124,18 +125,12 @@ fn timestamps<T: ArrowTimestampType>(
             None => time,
         };
         push_date(out, shown.date());
-        for (before, number) in [
-            (b' ', shown.hour()),
-            (b':', shown.minute()),
-            (b':', shown.second()),
-        ] {
-            out.push(before);
-            push_digits::<2>(out, number);
-        }
+        out.push(b' ');
+        digits::put_time(out, shown.time());
         // All nine digits or none, as Impala prints them.
         if shown.nanosecond() > 0 {
             out.push(b'.');
-            push_digits::<9>(out, shown.nanosecond());
+            digits::put_digits::<9>(out, shown.nanosecond());
         }
         Ok(())
     })
@@ -143,53 +138,19 @@ fn timestamps<T: ArrowTimestampType>(
 
 /// `YYYY-MM-DD`; a year of other than four digits has a sign.
 fn push_date(out: &mut Vec<u8>, date: NaiveDate) {
-    match u32::try_from(date.year()) {
-        Ok(year @ 0..=9999) => push_digits::<4>(out, year),
-        _ => push(out, format_args!("{:+05}", date.year())),
+    if !digits::put_date(out, date) {
+        push(out, format_args!("{date}"));
     }
-    for number in [date.month(), date.day()] {
-        out.push(b'-');
-        push_digits::<2>(out, number);
-    }
-}
-
-/// The last `N` digits of a number.
-fn push_digits<const N: usize>(out: &mut Vec<u8>, mut number: u32) {
-    let mut digits = [b'0'; N];
-    for digit in digits.iter_mut().rev() {
-        *digit += (number % 10) as u8;
-        number /= 10;
-    }
-    out.extend_from_slice(&digits);
 }
 
 /// Numbers with `scale` digits behind the point.
-fn decimals<T: DecimalType<Native: itoa::Integer>>(
-    array: &ArrayRef,
-    scale: usize,
-) -> Result<Texts, ArrowError> {
+fn decimals<T: DecimalType>(array: &ArrayRef, scale: usize) -> Result<Texts, ArrowError>
+where
+    i128: From<T::Native>,
+{
     let values = array.as_primitive::<T>().values();
-    let mut buffer = itoa::Buffer::new();
     Texts::make(array, |row, out| {
-        let number = buffer.format(values[row]);
-        let digits = match number.strip_prefix('-') {
-            Some(digits) => {
-                out.push(b'-');
-                digits
-            }
-            None => number,
-        };
-        let (whole, fraction) = digits.split_at(digits.len().saturating_sub(scale));
-        out.extend_from_slice(if whole.is_empty() {
-            b"0"
-        } else {
-            whole.as_bytes()
-        });
-        if scale > 0 {
-            out.push(b'.');
-            out.extend(std::iter::repeat_n(b'0', scale - fraction.len()));
-            out.extend_from_slice(fraction.as_bytes());
-        }
+        digits::put_decimal(out, values[row].into(), scale);
         Ok(())
     })
 }

@@ -235,7 +235,7 @@ mod tests {
                 ("D", 2, 2.0)
             ]
         );
-        let whole = profile("Query", vec![profile("Execution", vec![join])]);
+        let whole = profile("Query", vec![profile("Execution Profile 1:2", vec![join])]);
         let drawn = tree(&whole).unwrap().into_string();
         assert_eq!(drawn.matches("class=\"edge\"").count(), 4);
         assert!(drawn.contains("on &lt;x&gt;"));
@@ -266,7 +266,7 @@ mod tests {
             deep = profile("Filter", vec![deep]);
         }
         assert_eq!(placed(&deep).len(), MAX_NODES);
-        let whole = profile("Query", vec![profile("Execution", vec![deep])]);
+        let whole = profile("Query", vec![profile("Execution Profile 1:2", vec![deep])]);
         assert_eq!(operators(&whole).len(), 1001);
         let text = json(&whole).to_string();
         assert_eq!(text.matches("\"label\"").count(), MAX_NODES);
