@@ -3,15 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-const IDL: &str = "idl/hs2.thrift";
-
 fn main() {
-    println!("cargo:rerun-if-changed={IDL}");
-    println!("cargo:rerun-if-changed=build.rs");
+    make(Path::new("."));
+}
+
+/// Makes `hs2.rs` of the IDL of this crate, which is in `folder`.
+pub(crate) fn make(folder: &Path) {
+    let idl = folder.join("idl/hs2.thrift");
+    println!("cargo:rerun-if-changed={}", idl.display());
+    println!(
+        "cargo:rerun-if-changed={}",
+        folder.join("build.rs").display()
+    );
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names a folder")).join("hs2.rs");
     pilota_build::Builder::thrift()
         .ignore_unused(false)
-        .compile([Path::new(IDL)], pilota_build::Output::File(out.clone()));
+        .compile([&idl], pilota_build::Output::File(out.clone()));
     let made = fs::read_to_string(&out).expect("pilota-build writes the file");
     fs::write(&out, without_unsafe(&made)).expect("the file can be written again");
 }

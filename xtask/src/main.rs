@@ -1,5 +1,6 @@
 //! `cargo xtask`: what is done to the repository by machine. `cargo xtask help` tells what.
 
+mod fuzz;
 mod mutations;
 mod prepare;
 
@@ -18,6 +19,7 @@ cargo xtask mutations      breaks admission in many ways, and tells which check 
                            with a word, only those whose name contains it; with a second one, only
                            the check of that name; with --first, no check after one that notices
                            (minutes)
+cargo xtask fuzz SECONDS   noise for HiveServer2: for its decoder with libFuzzer, then for a server
 cargo xtask test --quick   the same without Rust's own tests
 cargo xtask ci             format check, clippy, and every test
 
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         ["test", "--quick"] => test(false),
         ["browser"] => browser().map(|()| true),
         ["proofs"] => proofs().map(|()| true),
+        ["fuzz", seconds] => fuzz(seconds).map(|()| true),
         ["mutations", ref words @ ..] => mutations::run(words).map(|()| true),
         ["ci"] => ci(),
         ["help" | "--help" | "-h"] => {
@@ -67,11 +70,11 @@ fn test(rust: bool) -> Result<bool> {
     let python = prepare::everything(&target_dir(), &clients_dir())?;
     // What does not compile has no tests; what fails does not keep the others from running.
     run(cargo().args("build --workspace --all-targets".split(' ')))?;
-    let (rust_result, proofs_result) = if rust {
+    let (rust_result, proofs_result, noise_result) = if rust {
         let tests = run(cargo().args("test --workspace --no-fail-fast".split(' ')));
-        (tests, proofs())
+        (tests, proofs(), fuzz::corpus())
     } else {
-        (Ok(()), Ok(()))
+        (Ok(()), Ok(()), Ok(()))
     };
     let browser_result = test_browser();
     let totals = test_clients(&python)?;
@@ -81,11 +84,15 @@ fn test(rust: bool) -> Result<bool> {
     if let Err(error) = &proofs_result {
         eprintln!("xtask: proofs of admission failed: {error:#}");
     }
+    if let Err(error) = &noise_result {
+        eprintln!("xtask: what noise has found in HiveServer2 is there again: {error:#}");
+    }
     if let Err(error) = &browser_result {
         eprintln!("xtask: the browser test of the web pages failed: {error:#}");
     }
     println!("{} passed, {} failed", totals.passed, totals.failed);
-    let others_passed = rust_result.is_ok() && proofs_result.is_ok() && browser_result.is_ok();
+    let others = [rust_result, proofs_result, noise_result, browser_result];
+    let others_passed = others.iter().all(Result::is_ok);
     Ok(others_passed && totals.failed == 0 && totals.passed > 0)
 }
 
@@ -94,6 +101,19 @@ fn browser() -> Result<()> {
     prepare::everything(&target_dir(), &clients_dir())?;
     run(cargo().args("build --workspace --all-targets".split(' ')))?;
     test_browser()
+}
+
+/// Noise, half of the time for the decoder and half for a whole server.
+fn fuzz(seconds: &str) -> Result<()> {
+    let seconds: u64 = seconds.parse().context("not a number of seconds")?;
+    fuzz::decoder(seconds.div_ceil(2))?;
+    let python = prepare::everything(&target_dir(), &clients_dir())?;
+    run(cargo().args("build --workspace --all-targets".split(' ')))?;
+    // Once over each transport.
+    let each = seconds.div_ceil(4).to_string();
+    run(pytest(&python)
+        .args(["test_hs2_wire.py", "-k", "noise"])
+        .env("FOREBAY_NOISE_SECONDS", each))
 }
 
 /// The proofs of `crates/admission`: a workspace of its own, with target folders of its own. The
@@ -142,16 +162,24 @@ fn test_clients(python: &Path) -> Result<Totals> {
     fs::create_dir_all(report.parent().context("the report has a folder")?)?;
     let _ = fs::remove_file(&report);
     // Its exit code says no more than the report, which tells apart what failed and what never ran.
-    let _ = Command::new(python)
-        .args(["-m", "pytest", "-q", "--junit-xml"])
+    let _ = pytest(python)
+        .arg("--junit-xml")
         .arg(&report)
-        .current_dir(clients_dir())
-        .env("FOREBAY_BIN", target_dir().join("debug").join("forebay"))
-        .env("PYTHONDONTWRITEBYTECODE", "1")
         .status()
         .context("cannot start pytest")?;
     let report = fs::read_to_string(&report).context("pytest wrote no report")?;
     totals(&report).context("pytest's report has no totals")
+}
+
+/// pytest over the binary that was just built.
+fn pytest(python: &Path) -> Command {
+    let mut command = Command::new(python);
+    command
+        .args(["-m", "pytest", "-q"])
+        .current_dir(clients_dir())
+        .env("FOREBAY_BIN", target_dir().join("debug").join("forebay"))
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    command
 }
 
 /// Reads the totals at the head of a report in JUnit's form.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use chrono::{DateTime, Utc};
-use forebay_admission::{Holding, QueueView};
+use forebay_admission::{Holding, QueueView, Reason};
 use forebay_catalog::{QueueAttributes, Snapshot};
 use forebay_engine::{
     Backend, BackendControl, LockRow, LockTarget, QueueStatus, QueueTotals, SettingRow, WaiterRow,
@@ -18,7 +18,8 @@ use forebay_lifecycle::{
 
 use crate::Server;
 use crate::login::PasswordCheck;
-use crate::queues::shown::{self, Pids};
+use crate::queues::shown::{self, Pids, relation_name};
+use crate::queues::why::explanation;
 use crate::settings::{self, Settings};
 
 /// A resource queue with what is taken of it, by whom, and what has happened in it.
@@ -145,6 +146,27 @@ impl Server {
     #[must_use]
     pub fn query(&self, id: &QueryId) -> Option<std::sync::Arc<Query>> {
         self.inner.registry.get(id)
+    }
+
+    /// Why a query waits: for which queue, its place, who is before it, all as it is now. Nothing for
+    /// one that does not wait.
+    #[must_use]
+    pub fn why_pending(&self, query: &Query) -> Option<String> {
+        let told = query.pending_reason()?;
+        let sessions = &self.inner.sessions;
+        let Some(view) = sessions.wait_of(query.info().session_id) else {
+            // It has been granted, and the query has not gone on yet.
+            return Some(told.into_owned());
+        };
+        let snapshot = self.inner.catalog.snapshot();
+        let named = |relation| relation_name(&snapshot, relation);
+        let why = explanation(&view, named, |owner| sessions.pid_of(owner));
+        Some(match query.queue() {
+            Some(queue) if !matches!(view.reason, Reason::Lock { .. }) => {
+                format!("resource queue \"{queue}\": {why}")
+            }
+            _ => why,
+        })
     }
 
     /// Cancels a query, whether it runs, waits, or is a cursor that nobody reads. Its session goes

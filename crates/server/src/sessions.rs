@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 use chrono::{DateTime, Utc};
 use dashmap::DashMap;
-use forebay_admission::{Admission, Owner, OwnerGuard};
+use forebay_admission::{Admission, Owner, OwnerGuard, WaiterView};
 use forebay_catalog::{Priority, Snapshot};
 use forebay_engine::{
     Backend, BackendControl, CursorRow, EngineError, LockRow, PreparedRow, QueueStatus,
@@ -423,6 +423,13 @@ impl Sessions {
             session.termination.interrupt(Interrupt::Terminate);
             true
         })
+    }
+
+    /// What session `pid` waits for now.
+    pub(crate) fn wait_of(&self, pid: i32) -> Option<WaiterView> {
+        let owner = self.by_pid.get(&pid)?.owner.owner();
+        let (view, _) = self.admission.explain(owner)?;
+        Some(view)
     }
 
     /// Every wait of a session, the oldest first.

@@ -182,7 +182,7 @@ impl Front {
         let progress = operation.progress.borrow().clone();
         match progress {
             Progress::Running => {
-                if let Some(why) = query.and_then(|query| query.pending_reason()) {
+                if let Some(why) = query.and_then(|query| self.server.why_pending(&query)) {
                     messages.push_str(&format!("Waits: {why}\n"));
                 }
             }

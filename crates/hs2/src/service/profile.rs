@@ -112,7 +112,7 @@ impl Front {
         match query {
             Ok(query) => TGetExecSummaryResp {
                 status: error::success(),
-                summary: Some(summary(&query)),
+                summary: Some(summary(&query, self.server.why_pending(&query))),
             },
             Err(error) => TGetExecSummaryResp {
                 status: error.status(),
@@ -144,8 +144,8 @@ impl Front {
     }
 }
 
-/// The summary of a query; blank where there is no plan.
-fn summary(query: &Query) -> TExecSummary {
+/// The summary of a query, which may wait for a reason; blank where there is no plan.
+fn summary(query: &Query, why_pending: Option<String>) -> TExecSummary {
     let state = query.state();
     let blank = TExecSummary {
         state: exec_state(state),
@@ -155,10 +155,10 @@ fn summary(query: &Query) -> TExecSummary {
         is_queued: None,
         queued_reason: None,
     };
-    if state == QueryState::Pending {
+    if let Some(why) = why_pending {
         return TExecSummary {
             is_queued: Some(true),
-            queued_reason: query.pending_reason().map(|why| why.into_owned().into()),
+            queued_reason: Some(why.into()),
             ..blank
         };
     }

@@ -108,7 +108,7 @@ pub(crate) fn waiters(admission: &Admission, pids: &Pids, snapshot: &Snapshot) -
 }
 
 /// A relation as a message names it.
-fn relation_name(snapshot: &Snapshot, relation: RelationId) -> String {
+pub(crate) fn relation_name(snapshot: &Snapshot, relation: RelationId) -> String {
     let found = snapshot.relation_by_oid(relation.0);
     found.map_or_else(|| relation.0.to_string(), |r| format!("\"{}\"", r.name))
 }
