@@ -31,6 +31,50 @@ pub fn put_date(out: &mut impl BufMut, date: NaiveDate) -> bool {
     true
 }
 
+/// As [`put_date`], for a day that is counted from 1970-01-01.
+#[must_use]
+pub fn put_day(out: &mut impl BufMut, day: i32) -> bool {
+    let Some((year, month, day)) = calendar_date(day) else {
+        return false;
+    };
+    put_digits::<4>(out, year);
+    out.put_u8(b'-');
+    put_digits::<2>(out, month);
+    out.put_u8(b'-');
+    put_digits::<2>(out, day);
+    true
+}
+
+/// Year, month and day of the month of a day from 1970-01-01; `None` outside of the years 1 to 9999.
+///
+/// Years are counted from March here, so that the leap day is the last of its year, and days from the
+/// beginning of an era of 400 such years, in which the calendar repeats itself.
+fn calendar_date(day: i32) -> Option<(u32, u32, u32)> {
+    /// Days from 0000-03-01 to 1970-01-01, to 0001-01-01 and to 10000-01-01.
+    const TO_1970: i32 = 719_468;
+    const FIRST: u32 = 306;
+    const END: u32 = 3_652_365;
+    const ERA_DAYS: u32 = 146_097;
+    const ERA_YEARS: u32 = 400;
+    const MARCH: u32 = 3;
+    let day = u32::try_from(day.checked_add(TO_1970)?).ok()?;
+    if !(FIRST..END).contains(&day) {
+        return None;
+    }
+    let (era, day) = (day / ERA_DAYS, day % ERA_DAYS);
+    // Without the leap days before it: every 4 years, but not every 100, but every 400.
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    // Five months from March have 153 days, and so have the next five.
+    let month = (5 * day + 2) / 153;
+    let of_month = day - (153 * month + 2) / 5 + 1;
+    let year = year + era * ERA_YEARS;
+    Some(match month {
+        0..10 => (year, month + MARCH, of_month),
+        _ => (year + 1, month + MARCH - 12, of_month),
+    })
+}
+
 /// `HH:MM:SS`, without what is below a second.
 pub fn put_time(out: &mut impl BufMut, time: NaiveTime) {
     put_digits::<2>(out, time.hour());
@@ -75,6 +119,11 @@ mod tests {
         String::from_utf8(out).expect("digits")
     }
 
+    fn days(date: NaiveDate) -> i32 {
+        let days = date.signed_duration_since(NaiveDate::default()).num_days();
+        i32::try_from(days).expect("years of four digits")
+    }
+
     #[test]
     fn decimals_have_all_their_digits() {
         for (value, scale, expected) in [
@@ -100,6 +149,14 @@ mod tests {
         for beyond in [first.pred_opt(), last.succ_opt()] {
             let beyond = beyond.expect("a day");
             assert_eq!(written(|out| assert!(!put_date(out, beyond))), "");
+            assert_eq!(calendar_date(days(beyond)), None);
+        }
+        for beyond in [i32::MIN, i32::MAX] {
+            assert_eq!(calendar_date(beyond), None);
+        }
+        for day in first.iter_days().take_while(|day| *day <= last) {
+            let fields = (day.year().unsigned_abs(), day.month(), day.day());
+            assert_eq!(calendar_date(days(day)), Some(fields));
         }
         let time = NaiveTime::from_hms_opt(7, 5, 59).expect("a time");
         assert_eq!(written(|out| put_time(out, time)), "07:05:59");

@@ -42,9 +42,7 @@ pub(crate) fn encode<E: Encoder>(
             encoder.encode_field(&Numeric { value, scale }, info)
         }
         DataType::Date32 if is_iso_text(info) => {
-            let date = column.as_primitive::<Date32Type>().value_as_date(row);
-            let date = date.ok_or_else(|| Error::new("22008", "date out of range"))?;
-            encoder.encode_field(&Plain(date), info)
+            encoder.encode_field(&Day(column.as_primitive::<Date32Type>().value(row)), info)
         }
         DataType::Timestamp(TimeUnit::Microsecond, None) if is_iso_text(info) => {
             let time = column.as_primitive::<TimestampMicrosecondType>();
@@ -84,23 +82,41 @@ fn is_iso_text(info: &FieldInfo) -> bool {
     info.format() == FieldFormat::Text && is_iso()
 }
 
-/// A date or time in its usual form, which is most of all; what has another one is the library's.
+/// A day from 1970-01-01, most of which have the usual form; what has another one is the library's.
 #[derive(Debug)]
-struct Plain<T>(T);
+struct Day(i32);
 
-impl ToSqlText for Plain<NaiveDate> {
+impl ToSqlText for Day {
     fn to_sql_text(
         &self,
         data_type: &Type,
         out: &mut BytesMut,
         options: &FormatOptions,
     ) -> Written {
-        match digits::put_date(out, self.0) {
-            true => Ok(IsNull::No),
-            false => self.0.to_sql_text(data_type, out, options),
+        if digits::put_day(out, self.0) {
+            return Ok(IsNull::No);
         }
+        let date = NaiveDate::from_epoch_days(self.0).ok_or("date out of range")?;
+        date.to_sql_text(data_type, out, options)
     }
 }
+
+/// Never asked for: the binary form is the library's.
+impl ToSql for Day {
+    fn to_sql(&self, _: &Type, _: &mut BytesMut) -> Written {
+        Err("a day has only a text form here".into())
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+/// A time in its usual form, as [`Day`].
+#[derive(Debug)]
+struct Plain<T>(T);
 
 impl ToSqlText for Plain<NaiveDateTime> {
     fn to_sql_text(

@@ -98,6 +98,13 @@ fn piece(array: &ArrayRef, member: Member, time_zone: &str) -> Result<Piece, Arr
 }
 
 impl Response for Fetched {
+    fn capacity(&self) -> usize {
+        let rows = self.rows.as_ref();
+        rows.map_or(0, |rows| {
+            ROOM_BYTES + rows.columns.iter().map(Column::bytes).sum::<usize>()
+        })
+    }
+
     fn write(&self, output: &mut Output<'_>) -> Result<(), ThriftException> {
         use pilota::thrift::TOutputProtocolExt;
         output.write_struct_begin(&TStructIdentifier {
@@ -136,7 +143,21 @@ impl RowSet {
     }
 }
 
+/// What is around the values of a reply, more or less.
+const ROOM_BYTES: usize = 1024;
+
 impl Column {
+    /// About how many bytes its values take.
+    fn bytes(&self) -> usize {
+        let pieces = self.pieces.iter();
+        pieces
+            .map(|piece| match piece {
+                Piece::Texts(texts) => texts.bytes(),
+                Piece::Array(array) => bytes_of(array),
+            })
+            .sum()
+    }
+
     /// The union with its one member.
     fn write(&self, rows: usize, output: &mut Output<'_>) -> Result<(), ThriftException> {
         output.write_struct_begin(&TStructIdentifier { name: "TColumn" })?;
@@ -223,6 +244,20 @@ impl Column {
             }
             other => unreachable!("{other} is written as texts"),
         }
+    }
+}
+
+/// About how many bytes the values of an array take: of texts, of which the lengths are known, all.
+fn bytes_of(array: &ArrayRef) -> usize {
+    let texts = |bytes: usize| array.len() * LENGTH_BYTES + bytes;
+    match array.data_type() {
+        DataType::Utf8View => texts(array.as_string_view().total_bytes_len()),
+        DataType::BinaryView => texts(array.as_binary_view().total_bytes_len()),
+        DataType::Utf8 => texts(array.as_string::<i32>().offsets().lengths().sum()),
+        DataType::Binary => texts(array.as_binary::<i32>().offsets().lengths().sum()),
+        DataType::LargeUtf8 => texts(array.as_string::<i64>().offsets().lengths().sum()),
+        DataType::LargeBinary => texts(array.as_binary::<i64>().offsets().lengths().sum()),
+        _ => array.len() * size_of::<u64>(),
     }
 }
 

@@ -59,6 +59,10 @@ impl Texts {
         })
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(super) fn write(&self, out: &mut BytesMut) {
         out.extend_from_slice(&self.bytes);
     }
@@ -77,7 +81,7 @@ impl Texts {
 /// When a value has no text, a date before the first year for example.
 pub(super) fn of(array: &ArrayRef, time_zone: &str) -> Result<Texts, ArrowError> {
     match array.data_type() {
-        DataType::Date32 => dates::<Date32Type>(array),
+        DataType::Date32 => days(array),
         DataType::Date64 => dates::<Date64Type>(array),
         DataType::Timestamp(unit, zone) => {
             // What has a zone is a moment, and shown as a clock of the session's zone shows it.
@@ -99,6 +103,17 @@ pub(super) fn of(array: &ArrayRef, time_zone: &str) -> Result<Texts, ArrowError>
         }
         _ => displayed(array),
     }
+}
+
+fn days(array: &ArrayRef) -> Result<Texts, ArrowError> {
+    let values = array.as_primitive::<Date32Type>();
+    Texts::make(array, |row, out| {
+        if !digits::put_day(out, values.value(row)) {
+            let date = values.value_as_date(row).ok_or_else(out_of_range)?;
+            push(out, format_args!("{date}"));
+        }
+        Ok(())
+    })
 }
 
 fn dates<T: ArrowTemporalType>(array: &ArrayRef) -> Result<Texts, ArrowError>

@@ -72,7 +72,7 @@ impl Call {
 
     /// The reply with this response.
     pub(crate) fn reply<R: Response>(&self, response: &R) -> Result<BytesMut, ThriftException> {
-        let mut bytes = BytesMut::new();
+        let mut bytes = BytesMut::with_capacity(response.capacity());
         let mut output = self.begin(&mut bytes, TMessageType::Reply)?;
         output.write_struct_begin(&TStructIdentifier { name: "result" })?;
         output.write_field_begin(TType::Struct, 0)?;
@@ -112,6 +112,11 @@ impl Call {
 
 /// What a reply carries.
 pub(crate) trait Response {
+    /// About how many bytes will be written, where that is a lot.
+    fn capacity(&self) -> usize {
+        0
+    }
+
     /// Writes the struct.
     fn write(&self, output: &mut Output<'_>) -> Result<(), ThriftException>;
 }

@@ -310,6 +310,7 @@ impl Hive {
                 }
                 match fixed_bytes(kind) {
                     Some(bytes) => self.discard(length * bytes),
+                    None if kind == BINARY => self.skip_texts(length),
                     None => (0..length).try_for_each(|_| self.skip(kind, lists + 1, rows)),
                 }
             }
@@ -326,6 +327,32 @@ impl Hive {
                 self.discard(bytes)
             }
         }
+    }
+
+    /// Skips so many texts, as many at a time as have arrived.
+    fn skip_texts(&mut self, mut texts: usize) -> anyhow::Result<()> {
+        while texts > 0 {
+            let arrived = self.stream.buffer();
+            let mut at = 0;
+            while texts > 0
+                && let Some(length) = arrived[at..].first_chunk::<4>()
+            {
+                let end = at + 4 + usize::try_from(i32::from_be_bytes(*length))?;
+                if end > arrived.len() {
+                    break;
+                }
+                at = end;
+                texts -= 1;
+            }
+            self.discard(at)?;
+            // The next one has not arrived whole.
+            if texts > 0 {
+                let length = self.length()?;
+                self.discard(length)?;
+                texts -= 1;
+            }
+        }
+        Ok(())
     }
 
     fn take<const N: usize>(&mut self) -> anyhow::Result<[u8; N]> {
