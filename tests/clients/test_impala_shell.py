@@ -370,6 +370,8 @@ class TestTerminal:
         terminal = open_shell(server, protocol, *who)
         terminal.send("select sleep(3600000);")
         query = wait_until(lambda: in_flight(server, "select sleep(3600000)"), "it runs")
+        # Before the shell has the handle it has nothing to cancel.
+        terminal.expect("Query state can be monitored at")
         terminal.interrupt()
         said = terminal.expect(PROMPT)
         assert "Cancelling Query" in said

@@ -49,7 +49,7 @@ public final class HiveChecks {
 
     private static final String EVERY_TYPE =
             "select true as b, cast(-1 as tinyint) as t, cast(-2 as smallint) as s, -3 as i, 4000000000 as l, "
-                    + "cast(1.5 as real) as f, cast(0.1 as double precision) as d, cast(12.30 as decimal(10,2)) as n, "
+                    + "cast(1.5 as float) as f, cast(0.1 as double precision) as d, cast(12.30 as decimal(10,2)) as n, "
                     + "'ä€😀' as u, date '2024-02-29' as day, timestamp '2024-02-29 12:34:56.789' as at, "
                     + "cast('x' as bytea) as bin";
 
