@@ -5,6 +5,7 @@
 //! the start, folders that no table names are what a crash or a cancelled commit has left, and go.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,10 +47,19 @@ impl Warehouse {
             Err(error) => return Err(error),
         };
         let relations = snapshot.schemas().flat_map(|s| s.relations.values());
-        let named: HashSet<PathBuf> = relations.filter_map(|r| folder(&r.definition)).collect();
+        // By its name, which is never used twice: the data directory may have been moved, or be reached
+        // by another path than before, and no table's files may go for that.
+        let named: HashSet<OsString> = relations
+            .filter_map(|relation| {
+                folder(&relation.definition)?
+                    .file_name()
+                    .map(OsString::from)
+            })
+            .collect();
         for entry in entries {
-            let path = entry?.path();
-            if !named.contains(&path) {
+            let entry = entry?;
+            if !named.contains(&entry.file_name()) {
+                let path = entry.path();
                 tracing::warn!(folder = %path.display(), "removing a folder that no table has");
                 remove(&path);
             }
@@ -212,6 +222,13 @@ mod tests {
         Warehouse::open(data_dir.path(), &snapshot).unwrap();
         assert!(kept.is_dir());
         assert!(!lost.exists());
+        // Elsewhere, and by a detour.
+        let moved = data_dir.path().join("moved");
+        fs::create_dir(&moved).unwrap();
+        fs::rename(data_dir.path().join(FOLDER), moved.join(FOLDER)).unwrap();
+        let detour = moved.join("..").join("moved");
+        Warehouse::open(&detour, &snapshot).unwrap();
+        assert!(moved.join(FOLDER).join(kept.file_name().unwrap()).is_dir());
     }
 
     #[test]
