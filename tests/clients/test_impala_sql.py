@@ -432,6 +432,11 @@ class TestTables:
         with pytest.raises(REFUSED, match="Could not resolve table reference: 't'"):
             rows(own, "select * from v")
         assert ("v",) in rows(own, "show tables")
+        with own.cursor() as cursor:
+            # What cannot be read does not hide the others.
+            rows(own, "create table u (a int, d decimal(9,2))")
+            schema = cursor.get_table_schema("u", "default")
+            assert [column[:2] for column in schema] == [("a", "INT"), ("d", "DECIMAL")]
         # A thing of another kind is passed over.
         rows(own, "drop table if exists v")
         assert rows(own, "show views") == [("v",)]
@@ -526,6 +531,42 @@ class TestTables:
         assert ran.returncode == 0, ran.stderr
         assert "Modified 2 row(s)" in ran.stderr
         assert ran.stdout.splitlines() == ["Table has been created.", "Inserted 2 row(s)", "2"]
+
+
+class TestOptions:
+    def test_explain_level(self, impyla):
+        minimal = rows(impyla, "explain select * from nation", configuration={"EXPLAIN_LEVEL": "0"})
+        standard = rows(impyla, "explain select * from nation")
+        verbose = rows(impyla, "explain select * from nation", configuration={"EXPLAIN_LEVEL": "VERBOSE"})
+        assert not any("cost=" in line for (line,) in minimal)
+        assert any("cost=" in line for (line,) in standard)
+        assert len(verbose) == len(standard)
+        assert ask(impyla, "explain select 1")[0] == ["Explain String"]
+
+    def test_default_file_format(self, own):
+        made = "create table {} as select * from (values (1), (2)) v"
+        rows(own, made.format("texts"), configuration={"DEFAULT_FILE_FORMAT": "JSON"})
+        assert [row[5] for row in rows(own, "show table stats texts")] == ["JSON"]
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("statement", "message"),
+        [
+            (
+                "select n_name\nfrom default.nation wher x",
+                "ParseException: Syntax error in line 2:\nfrom default.nation wher x\n                         ^",
+            ),
+            ("select x from nation", "AnalysisException: Could not resolve column/field reference: 'x'"),
+            ("select * from default.nowhere", "Could not resolve table reference: 'default.nowhere'"),
+            ("select nothing_at_all(1)", "nothing_at_all() unknown"),
+            ("use nowhere", "Database does not exist: nowhere"),
+        ],
+    )
+    def test_words(self, impyla, statement, message):
+        with pytest.raises(REFUSED) as raised:
+            rows(impyla, statement)
+        assert message in str(raised.value)
 
 
 class TestSqlAlchemy:

@@ -3,8 +3,8 @@
 mod support;
 
 use forebay_catalog::{
-    BOOTSTRAP_ROLE_OID, CatalogError, Change, FIRST_USER_OID, MAX_DEPENDENTS_LISTED, NewRole,
-    PUBLIC_SCHEMA_OID, RelationDefinition, RoleChange, Snapshot,
+    BOOTSTRAP_ROLE_OID, CatalogError, Change, DependentViews, FIRST_USER_OID,
+    MAX_DEPENDENTS_LISTED, NewRole, PUBLIC_SCHEMA_OID, RelationDefinition, RoleChange, Snapshot,
 };
 use support::*;
 
@@ -293,6 +293,56 @@ fn a_replaced_relation_keeps_oid_and_owner_and_has_a_new_version() {
     assert_eq!((new.oid, new.owner.as_str()), (old.oid, "ann"));
     assert_ne!(new.definition, old.definition);
     assert_eq!(new.version, catalog.version() + 1);
+}
+
+#[test]
+fn a_relation_keeps_all_but_its_name_when_it_is_renamed() {
+    let catalog = start();
+    let old = catalog.relation("s", "v").unwrap().clone();
+    let rename = |name: &str, schema: &str, new_name: &str| Change::RenameRelation {
+        name: relation_name("s", name),
+        new_name: relation_name(schema, new_name),
+    };
+    let after = catalog.apply(&rename("v", "public", "w")).unwrap();
+    assert!(after.relation("s", "v").is_none());
+    let new = after.relation("public", "w").unwrap();
+    assert_eq!((new.oid, &new.owner), (old.oid, &old.owner));
+    assert_eq!(new.definition, old.definition);
+    assert_eq!(new.version, catalog.version() + 1);
+    let taken = after
+        .apply(&create(view("s", "x", BOSS, "SELECT 1")))
+        .unwrap();
+    for (name, schema, new_name, sqlstate) in [
+        ("x", "public", "w", "42P07"),
+        ("v", "s", "y", "42P01"),
+        ("x", "nowhere", "x", "3F000"),
+        ("x", "s", "", "42602"),
+    ] {
+        let error = taken.apply(&rename(name, schema, new_name)).unwrap_err();
+        assert_eq!(error.sqlstate(), sqlstate, "{name} to {schema}.{new_name}");
+    }
+}
+
+#[test]
+fn views_may_stay_behind_and_find_what_comes_again() {
+    let table = create(table("public", "t", BOSS, "/t/"));
+    let reader = create(reading("v", &[("public", "t")], &["id"]));
+    let catalog = Snapshot::bootstrap(BOSS).unwrap();
+    let catalog = catalog.apply(&table).unwrap().apply(&reader).unwrap();
+    assert!(catalog.apply(&drop_relation("public", "t")).is_err());
+    let leave = Change::DropRelations {
+        relations: vec![relation_name("public", "t")],
+        dependents: DependentViews::Leave,
+    };
+    let without = catalog.apply(&leave).unwrap();
+    assert!(without.relation("public", "v").is_some());
+    assert!(without.apply(&table).is_ok());
+    // A view in the place of what it reads would read itself.
+    let rename = Change::RenameRelation {
+        name: relation_name("public", "v"),
+        new_name: relation_name("public", "t"),
+    };
+    assert!(without.apply(&rename).is_err());
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use forebay_server::QueryId;
 
+use forebay_sql::ParseError;
+
 use crate::wire::idl::{TStatus, TStatusCode};
 
 /// A call that fails. Clients look at the message; the state is one of two.
@@ -83,6 +85,24 @@ pub(crate) fn text(error: &forebay_server::Error) -> String {
     text
 }
 
+/// What is wrong with a text that a client has sent, with the line and a mark below the place.
+pub(crate) fn parse_text(written: &str, error: &ParseError) -> String {
+    let message = text(&forebay_server::Error::from(error.clone()));
+    let Some(place) = error.position.filter(|_| error.sqlstate == "42601") else {
+        return message;
+    };
+    let before: String = written.chars().take(place.saturating_sub(1)).collect();
+    let number = before.matches('\n').count();
+    let column = before.chars().rev().take_while(|c| *c != '\n').count();
+    let line = written.split('\n').nth(number).unwrap_or_default();
+    let detail = message.trim_start_matches("ParseException: ");
+    format!(
+        "ParseException: Syntax error in line {}:\n{line}\n{:column$}^\n{detail}",
+        number + 1,
+        ""
+    )
+}
+
 /// Impala's words for what its users get wrong most; `None` where there are none.
 fn known(error: &forebay_server::Error) -> Option<String> {
     let quoted = |before: &str, behind: &str| {
@@ -136,7 +156,16 @@ pub(crate) fn still_executing() -> TStatus {
 
 #[cfg(test)]
 mod tests {
-    use super::text;
+    use super::{parse_text, text};
+
+    #[test]
+    fn the_place_of_a_syntax_error_is_shown() {
+        let written = "select a,\n  'ä' b c\nfrom t";
+        let error = forebay_sql::parse_impala(written, "").unwrap_err();
+        let shown = parse_text(written, &error);
+        let expected = "ParseException: Syntax error in line 2:\n  'ä' b c\n        ^\n";
+        assert!(shown.starts_with(expected), "{shown}");
+    }
 
     #[test]
     fn messages_are_in_words_that_impalas_users_know() {

@@ -78,7 +78,7 @@ impl Front {
             .and_then(|(_, rows)| rows.parse().ok())
             .unwrap_or(0);
         let (text, statement) = forebay_sql::parse_impala(statement, &client.id.to_string())
-            .map_err(|error| Error::from(forebay_server::Error::from(error)))?;
+            .map_err(|error| Error::new(error::parse_text(statement, &error)))?;
         let operation_type = TOperationType::EXECUTE_STATEMENT;
         self.start(
             &client,
@@ -103,6 +103,7 @@ impl Front {
     ) -> Result<Arc<Operation>, Error> {
         let id = QueryId::random();
         let mut session = client.begin_statement(&options)?;
+        let statement = options.settle(statement);
         let (work, schema) = self
             .prepare(client, &mut session, id, text, statement)
             .await?;

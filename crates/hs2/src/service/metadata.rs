@@ -109,6 +109,11 @@ impl Front {
         let code = by_type(|(_, _, code, ..)| code.to_string(), &TEXT.1.to_string());
         let name = by_type(|(_, name, ..)| literal(name), &literal(TEXT.0));
         let size = by_type(|(.., digits, _)| number(digits), "NULL");
+        // Digits of decimals are those of the column.
+        let size = format!(
+            "CASE data_type WHEN 'numeric' THEN coalesce(CAST(numeric_precision AS integer), 38) \
+             ELSE {size} END"
+        );
         let radix = by_type(|(.., radix)| number(radix), "NULL");
         let sql = format!(
             "SELECT '' AS \"TABLE_CAT\", {DATABASE} AS \"TABLE_SCHEM\", table_name AS \"TABLE_NAME\", \

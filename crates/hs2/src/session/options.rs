@@ -1,9 +1,11 @@
 //! Impala's query options: which there are, which have an effect, and what they become.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_server::Session;
+use forebay_server::{Session, Statement};
+use forebay_sql::{CreateTable, ImpalaStatement};
 
 use crate::error::Error;
 
@@ -24,6 +26,10 @@ enum Check {
     /// A whole number, not negative.
     Number,
     Text,
+    /// A format of files.
+    Format,
+    /// How much `EXPLAIN` tells.
+    Level,
 }
 
 struct Definition {
@@ -60,6 +66,8 @@ pub(crate) const FETCH_ROWS_TIMEOUT: &str = "FETCH_ROWS_TIMEOUT_MS";
 pub(crate) const LONG_POLLING_TIME: &str = "LONG_POLLING_TIME_MS";
 pub(crate) const ROWS_LIMIT: &str = "NUM_ROWS_PRODUCED_LIMIT";
 pub(crate) const STATEMENT_LENGTH: &str = "MAX_STATEMENT_LENGTH_BYTES";
+const FILE_FORMAT: &str = "DEFAULT_FILE_FORMAT";
+const EXPLAIN_LEVEL: &str = "EXPLAIN_LEVEL";
 pub(crate) const CLIENT_IDENTIFIER: &str = "CLIENT_IDENTIFIER";
 
 /// Hue asks with this key for a result that can be fetched again from its beginning.
@@ -79,7 +87,7 @@ const DEFINITIONS: &[Definition] = &[
     accepted("CPU_LIMIT_S", "0"),
     accepted("DEBUG_ACTION", ""),
     accepted("DECIMAL_V2", "1"),
-    accepted("DEFAULT_FILE_FORMAT", "PARQUET"),
+    option(FILE_FORMAT, "PARQUET", "REGULAR", Effect::Ours(Check::Format)),
     accepted("DEFAULT_JOIN_DISTRIBUTION_MODE", "0"),
     accepted("DEFAULT_ORDER_BY_LIMIT", "-1"),
     accepted("DEFAULT_SPILLABLE_BUFFER_SIZE", "2097152"),
@@ -89,7 +97,7 @@ const DEFINITIONS: &[Definition] = &[
     accepted("ENABLED_RUNTIME_FILTER_TYPES", "ALL"),
     accepted("EXEC_SINGLE_NODE_ROWS_THRESHOLD", "100"),
     option("EXEC_TIME_LIMIT_S", "0", "ADVANCED", Effect::Setting("exec_time_limit", seconds)),
-    accepted("EXPLAIN_LEVEL", "1"),
+    option(EXPLAIN_LEVEL, "1", "REGULAR", Effect::Ours(Check::Level)),
     option(FETCH_ROWS_TIMEOUT, "10000", "ADVANCED", Effect::Ours(Check::Number)),
     accepted("HBASE_CACHE_BLOCKS", "0"),
     accepted("HBASE_CACHING", "0"),
@@ -172,6 +180,8 @@ impl QueryOptions {
         let fits = match definition.effect {
             Effect::Setting(_, write) => write(value).is_some(),
             Effect::Ours(Check::Number) => value.parse::<u64>().is_ok(),
+            Effect::Ours(Check::Format) => file_format(value).is_some(),
+            Effect::Ours(Check::Level) => explain_level(value).is_some(),
             Effect::Ours(Check::Text) | Effect::None => true,
         };
         if !fits {
@@ -205,6 +215,30 @@ impl QueryOptions {
     pub(crate) fn shown(&self) -> String {
         let options: Vec<String> = self.0.iter().map(|(n, v)| format!("{n}={v}")).collect();
         options.join(",")
+    }
+
+    /// The statement with what the options say and it does not say itself: the format of a table's
+    /// files and their compression, and how much `EXPLAIN` tells.
+    pub(crate) fn settle(&self, statement: ImpalaStatement) -> ImpalaStatement {
+        let ImpalaStatement::Sql(parsed) = statement else {
+            return statement;
+        };
+        let mut parsed = Arc::unwrap_or_clone(parsed);
+        match &mut parsed.statement {
+            Statement::CreateTable(table) => self.settle_table(table),
+            Statement::Explain(explain) => match explain_level(self.get(EXPLAIN_LEVEL)) {
+                Some(0) => explain.costs = false,
+                Some(2 | 3) => explain.verbose = true,
+                _ => {}
+            },
+            _ => {}
+        }
+        ImpalaStatement::Sql(Arc::new(parsed))
+    }
+
+    fn settle_table(&self, table: &mut CreateTable) {
+        let usual = file_format(self.get(FILE_FORMAT)).unwrap_or("PARQUET");
+        table.format.get_or_insert_with(|| usual.to_owned());
     }
 
     pub(crate) fn get(&self, name: &str) -> &str {
@@ -245,6 +279,26 @@ pub(crate) fn has_effect(name: &str) -> bool {
 fn unquoted(value: &str) -> &str {
     let inner = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
     inner('"').or_else(|| inner('\'')).unwrap_or(value)
+}
+
+/// DataFusion's name of a format. Of text files a table says more than the format.
+fn file_format(value: &str) -> Option<&'static str> {
+    match value.to_uppercase().as_str() {
+        "PARQUET" => Some("PARQUET"),
+        "JSON" | "JSONFILE" => Some("JSON"),
+        _ => None,
+    }
+}
+
+/// MINIMAL, STANDARD, EXTENDED and VERBOSE, or their numbers.
+fn explain_level(value: &str) -> Option<u8> {
+    match value.to_uppercase().as_str() {
+        "0" | "MINIMAL" => Some(0),
+        "1" | "STANDARD" => Some(1),
+        "2" | "EXTENDED" => Some(2),
+        "3" | "VERBOSE" => Some(3),
+        _ => None,
+    }
 }
 
 fn as_it_is(value: &str) -> Option<String> {
@@ -329,11 +383,35 @@ mod tests {
             ("MEM_LIMIT", "much"),
             ("FETCH_ROWS_TIMEOUT_MS", "-1"),
             ("EXEC_TIME_LIMIT_S", "1m"),
+            ("EXPLAIN_LEVEL", "4"),
+            ("DEFAULT_FILE_FORMAT", "ORC"),
         ] {
             assert!(options.set(name, value).is_err(), "{name}={value}");
         }
         options.set("request_pool", "\"root.default\"").unwrap();
         assert_eq!(options.get(REQUEST_POOL), "root.default");
+    }
+
+    #[test]
+    fn statements_get_what_they_do_not_say_themselves() {
+        let mut options = QueryOptions::default();
+        let table = |text: &str, options: &QueryOptions| {
+            let (_, statement) = forebay_sql::parse_impala(text, "").unwrap();
+            let ImpalaStatement::Sql(parsed) = options.settle(statement) else {
+                panic!("{text}");
+            };
+            match &parsed.statement {
+                Statement::CreateTable(table) => CreateTable::clone(table),
+                other => panic!("{other:?}"),
+            }
+        };
+        let made = table("create table t (a int)", &options);
+        assert_eq!(made.format.as_deref(), Some("PARQUET"));
+        options.set("DEFAULT_FILE_FORMAT", "json").unwrap();
+        assert_eq!(
+            table("create table t (a int)", &options).format.as_deref(),
+            Some("JSON")
+        );
     }
 
     #[test]

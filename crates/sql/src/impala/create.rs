@@ -9,7 +9,6 @@ use super::names::Unnamed;
 use super::spelling::translated;
 use super::words::{Words, syntax};
 use crate::error::{INVALID_PARAMETER, NOT_SUPPORTED, ParseError};
-use crate::parser::parse_impalas;
 use crate::statement::{CreateTable, CreateView, DropKind, Statement, TableColumn};
 
 /// Options of text files, by DataFusion's names.
@@ -184,7 +183,10 @@ impl Reader<'_, '_, '_> {
             "array" | "map" | "struct" => {
                 return Err(unsupported(&format!("the type {}", name.to_uppercase())));
             }
-            other => return Err(syntax(&format!("{other} is no type"))),
+            _ => {
+                self.at -= 1;
+                return Err(self.unexpected("a type"));
+            }
         };
         Ok(plain.to_owned())
     }
@@ -320,7 +322,7 @@ impl Reader<'_, '_, '_> {
             .trim()
             .trim_end_matches(';')
             .trim_end();
-        let mut parsed = parse_impalas(&translated(self.words, self.at))?;
+        let mut parsed = translated(self.words, self.at).parse(self.text)?;
         self.at = self.words.len();
         let statement = parsed.pop().map(|parsed| parsed.statement);
         let (Some(Statement::Plan(mut query)), true) = (statement, parsed.is_empty()) else {
@@ -423,7 +425,10 @@ impl Reader<'_, '_, '_> {
             Some(token) => token.write(&mut near),
             None => near.push_str("the end"),
         }
-        syntax(&format!("{wanted} is expected at or near {near}"))
+        let at = self.words.from(self.at).first().map(|placed| placed.at);
+        let before = at.and_then(|at| self.text.get(..at)).unwrap_or(self.text);
+        let error = syntax(&format!("{wanted} is expected at or near {near}"));
+        error.at(before.chars().count() + 1)
     }
 }
 

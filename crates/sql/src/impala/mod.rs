@@ -31,7 +31,7 @@ use sqlparser::ast::Statement as SqlStatement;
 use words::{Words, syntax};
 
 use crate::error::ParseError;
-use crate::parser::{parse, parse_impalas};
+use crate::parser::parse;
 use crate::statement::{Parsed, Statement};
 
 /// A statement of Impala's dialect.
@@ -117,7 +117,7 @@ pub fn parse_impala(text: &str, session: &str) -> Result<(Arc<str>, ImpalaStatem
         Some(statement) => statement,
         None => match create::read(text, &words, session)? {
             Some(statement) => ImpalaStatement::Sql(whole_of(&whole, statement)),
-            None => ImpalaStatement::Sql(sql(&whole, &words, session)?),
+            None => ImpalaStatement::Sql(sql(text, &whole, &words, session)?),
         },
     };
     Ok((Arc::clone(&whole), statement.with_text(&whole)))
@@ -245,8 +245,13 @@ fn whole_of(text: &Arc<str>, statement: Statement) -> Arc<Parsed> {
 }
 
 /// Every other statement.
-fn sql(whole: &Arc<str>, words: &Words<'_, '_>, session: &str) -> Result<Arc<Parsed>, ParseError> {
-    let mut parsed = parse_impalas(&translated(words, 0))?;
+fn sql(
+    text: &str,
+    whole: &Arc<str>,
+    words: &Words<'_, '_>,
+    session: &str,
+) -> Result<Arc<Parsed>, ParseError> {
+    let mut parsed = translated(words, 0).parse(text)?;
     let (Some(mut parsed), true) = (parsed.pop(), parsed.is_empty()) else {
         return Err(syntax("one statement is expected"));
     };
@@ -294,7 +299,7 @@ mod tests {
     fn sql_of(text: &str) -> String {
         let all = tokens(text).unwrap();
         let all = one_statement(all).unwrap();
-        translated(&Words::new(&all), 0)
+        translated(&Words::new(&all), 0).text
     }
 
     #[test]
@@ -322,6 +327,22 @@ mod tests {
             ("select x.default.y", "select x.default.y"),
         ] {
             assert_eq!(sql_of(text), expected);
+        }
+    }
+
+    #[test]
+    fn errors_are_where_the_client_wrote_what_is_wrong() {
+        for (text, place) in [
+            ("selec 1", 1),
+            ("select `ä`, \"x\" from default.t wher a = 1", 37),
+            // Where something is missing at the end, the last word is shown.
+            ("  -- one\nselect a from t where", 26),
+            ("create view v as select a fro t", 31),
+            ("create table t (a nonsense)", 19),
+            ("create table t (a int", 22),
+        ] {
+            let error = parse_impala(text, "").unwrap_err();
+            assert_eq!(error.position, Some(place), "{text}: {error}");
         }
     }
 
