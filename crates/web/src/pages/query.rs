@@ -217,11 +217,11 @@ fn summary(profile: &Profile) -> Markup {
 /// Which colour the time after an event has.
 fn class(label: &str) -> &'static str {
     match label {
-        "Query submitted" => "created",
         "Queued" => "pending",
         _ if label.starts_with("Waiting for locks") => "pending",
+        "Execution started" => "running",
         "Rows available" => "fetching",
-        _ => "running",
+        _ => "created",
     }
 }
 
