@@ -39,16 +39,25 @@ impl Session {
             owner: self.current_user().to_owned(),
             definition: RelationDefinition::Table(table_definition(table)?),
         };
-        let engine = self.server.inner.engine.clone();
-        let (snapshot, checked) = (self.snapshot(), relation.clone());
-        let work = async move { engine.check_files(snapshot, &checked).await };
-        let here = &self.server.inner.engine;
-        here.on_query_runtime(CpuAccount::Ungoverned, work).await?;
+        self.check_files(&relation).await?;
         self.change(Change::CreateRelation {
             relation,
             or_replace: table.or_replace,
         })?;
         Ok(Answer::Done(TAG.to_owned()))
+    }
+
+    /// Looks at the files of a table that is about to be made.
+    ///
+    /// # Errors
+    /// They cannot be read, or are none of the table's format.
+    pub(super) async fn check_files(&self, relation: &NewRelation) -> Result<()> {
+        let engine = self.server.inner.engine.clone();
+        let (snapshot, checked) = (self.snapshot(), relation.clone());
+        let work = async move { engine.check_files(snapshot, &checked).await };
+        let here = &self.server.inner.engine;
+        here.on_query_runtime(CpuAccount::Ungoverned, work).await?;
+        Ok(())
     }
 
     pub(super) async fn create_view(&mut self, view: &CreateView) -> Result<Answer> {

@@ -7,7 +7,6 @@ use forebay_catalog::{
     Change, ColumnDefinition, NewRelation, Relation, RelationDefinition, RelationName,
     TableDefinition,
 };
-use forebay_engine::CpuAccount;
 use forebay_sql::{Class, CreateTable, DfStatement, DropKind, LockMode, Statement, TableColumn};
 
 use super::ddl::absolute_location;
@@ -123,11 +122,7 @@ impl Session {
             owner: self.current_user().to_owned(),
             definition: RelationDefinition::Table(definition),
         };
-        let engine = self.server.inner.engine.clone();
-        let (snapshot, checked) = (self.snapshot(), relation.clone());
-        let work = async move { engine.check_files(snapshot, &checked).await };
-        let here = &self.server.inner.engine;
-        here.on_query_runtime(CpuAccount::Ungoverned, work).await?;
+        self.check_files(&relation).await?;
         self.change(Change::CreateRelation {
             relation,
             or_replace: false,
