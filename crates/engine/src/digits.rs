@@ -23,11 +23,7 @@ pub fn put_date(out: &mut impl BufMut, date: NaiveDate) -> bool {
     let Ok(year @ 1..=9999) = u32::try_from(date.year()) else {
         return false;
     };
-    put_digits::<4>(out, year);
-    out.put_u8(b'-');
-    put_digits::<2>(out, date.month());
-    out.put_u8(b'-');
-    put_digits::<2>(out, date.day());
+    put_fields(out, year, date.month(), date.day());
     true
 }
 
@@ -37,12 +33,16 @@ pub fn put_day(out: &mut impl BufMut, day: i32) -> bool {
     let Some((year, month, day)) = calendar_date(day) else {
         return false;
     };
+    put_fields(out, year, month, day);
+    true
+}
+
+fn put_fields(out: &mut impl BufMut, year: u32, month: u32, day: u32) {
     put_digits::<4>(out, year);
     out.put_u8(b'-');
     put_digits::<2>(out, month);
     out.put_u8(b'-');
     put_digits::<2>(out, day);
-    true
 }
 
 /// Year, month and day of the month of a day from 1970-01-01; `None` outside of the years 1 to 9999.

@@ -42,23 +42,25 @@ pub(crate) fn encode<E: Encoder>(
             encoder.encode_field(&Numeric { value, scale }, info)
         }
         DataType::Date32 if is_iso_text(info) => {
-            encoder.encode_field(&Day(column.as_primitive::<Date32Type>().value(row)), info)
+            let day = Day(column.as_primitive::<Date32Type>().value(row));
+            encoder.encode_field(&TextOnly(day), info)
         }
         DataType::Timestamp(TimeUnit::Microsecond, None) if is_iso_text(info) => {
             let time = column.as_primitive::<TimestampMicrosecondType>();
             let time = time.value_as_datetime(row);
             let time = time.ok_or_else(|| Error::new("22008", "timestamp out of range"))?;
-            encoder.encode_field(&Plain(time), info)
+            encoder.encode_field(&TextOnly(Time(time)), info)
         }
         DataType::Timestamp(_, Some(zone)) if info.format() == FieldFormat::Text => {
-            encoder.encode_field(&moment(column, row, zone)?, info)
+            encoder.encode_field(&TextOnly(moment(column, row, zone)?), info)
         }
         DataType::List(element)
             if info.format() == FieldFormat::Text && is_special(element.data_type()) =>
         {
             let zone = zone_of(element.data_type()).unwrap_or("UTC");
             let texts = texts_of(&column.slice(row, 1), zone)?;
-            encoder.encode_field(&Text(texts.as_string::<i32>().value(0)), info)
+            let text = Text(texts.as_string::<i32>().value(0));
+            encoder.encode_field(&TextOnly(text), info)
         }
         DataType::List(element) if matches!(element.data_type(), DataType::List(_)) => {
             let message = "arrays of arrays have no binary form here";
@@ -82,6 +84,33 @@ fn is_iso_text(info: &FieldInfo) -> bool {
     info.format() == FieldFormat::Text && is_iso()
 }
 
+/// What is written here as text only: its binary form is the library's.
+#[derive(Debug)]
+struct TextOnly<T>(T);
+
+impl<T: ToSqlText> ToSqlText for TextOnly<T> {
+    fn to_sql_text(
+        &self,
+        data_type: &Type,
+        out: &mut BytesMut,
+        options: &FormatOptions,
+    ) -> Written {
+        self.0.to_sql_text(data_type, out, options)
+    }
+}
+
+impl<T: std::fmt::Debug> ToSql for TextOnly<T> {
+    fn to_sql(&self, _: &Type, _: &mut BytesMut) -> Written {
+        Err("no binary form was asked for".into())
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
 /// A day from 1970-01-01, most of which have the usual form; what has another one is the library's.
 #[derive(Debug)]
 struct Day(i32);
@@ -101,24 +130,11 @@ impl ToSqlText for Day {
     }
 }
 
-/// Never asked for: the binary form is the library's.
-impl ToSql for Day {
-    fn to_sql(&self, _: &Type, _: &mut BytesMut) -> Written {
-        Err("a day has only a text form here".into())
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    to_sql_checked!();
-}
-
-/// A time in its usual form, as [`Day`].
+/// A time without a zone, as [`Day`].
 #[derive(Debug)]
-struct Plain<T>(T);
+struct Time(NaiveDateTime);
 
-impl ToSqlText for Plain<NaiveDateTime> {
+impl ToSqlText for Time {
     fn to_sql_text(
         &self,
         data_type: &Type,
@@ -137,19 +153,6 @@ impl ToSqlText for Plain<NaiveDateTime> {
         }
         Ok(IsNull::No)
     }
-}
-
-/// Never asked for: the binary form is the library's.
-impl<T: ToSql> ToSql for Plain<T> {
-    fn to_sql(&self, data_type: &Type, out: &mut BytesMut) -> Written {
-        self.0.to_sql(data_type, out)
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    to_sql_checked!();
 }
 
 /// A number in units of its last decimal.
@@ -275,19 +278,6 @@ impl ToSqlText for Text<'_> {
     }
 }
 
-/// Never asked for: there is the text form only.
-impl ToSql for Text<'_> {
-    fn to_sql(&self, _: &Type, _: &mut BytesMut) -> Written {
-        Err("a text has no binary form".into())
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    to_sql_checked!();
-}
-
 /// The binary form of jsonb is its text behind a version.
 #[derive(Debug)]
 struct Jsonb<'a>(&'a str);
@@ -347,19 +337,6 @@ impl ToSqlText for Moment {
         out.put_slice(zone.as_bytes());
         Ok(IsNull::No)
     }
-}
-
-/// Never asked for: the binary form is the library's.
-impl ToSql for Moment {
-    fn to_sql(&self, data_type: &Type, out: &mut BytesMut) -> Written {
-        self.0.to_sql(data_type, out)
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    to_sql_checked!();
 }
 
 /// Days from 1970-01-01 to 2000-01-01, the day that dates are counted from on the wire.
