@@ -1,7 +1,6 @@
 //! Errors as HiveServer2's clients are told of them.
 
 use forebay_server::QueryId;
-
 use forebay_sql::ParseError;
 
 use crate::wire::idl::{TStatus, TStatusCode};

@@ -93,7 +93,7 @@ pub(super) fn of(array: &ArrayRef, time_zone: &str) -> Result<Texts, ArrowError>
                 TimeUnit::Nanosecond => timestamps::<TimestampNanosecondType>(array, zone),
             }
         }
-        // What is a multiple of ten, hundred or more is rare.
+        // A negative scale is rare, and left to Arrow.
         DataType::Decimal32(_, scale @ 0..) => decimals::<Decimal32Type>(array, *scale as usize),
         DataType::Decimal64(_, scale @ 0..) => decimals::<Decimal64Type>(array, *scale as usize),
         DataType::Decimal128(_, scale @ 0..) => decimals::<Decimal128Type>(array, *scale as usize),

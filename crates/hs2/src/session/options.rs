@@ -218,7 +218,7 @@ impl QueryOptions {
     }
 
     /// The statement with what the options say and it does not say itself: the format of a table's
-    /// files and their compression, and how much `EXPLAIN` tells.
+    /// files, and how much `EXPLAIN` tells.
     pub(crate) fn settle(&self, statement: ImpalaStatement) -> ImpalaStatement {
         let ImpalaStatement::Sql(parsed) = statement else {
             return statement;
