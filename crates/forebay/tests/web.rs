@@ -193,7 +193,11 @@ async fn a_cursor_waits_to_be_closed_and_can_be_cancelled() {
     assert_eq!(shown.len(), 1);
     assert_eq!(shown[0]["waiting"], true);
     assert_eq!(shown[0]["executing"], false);
-    assert_eq!(json(&server, "/queries").await["num_waiting_queries"], 1);
+    // The FETCH that was just answered may still be on its way to the archive.
+    eventually("only the cursor waits", async || {
+        json(&server, "/queries").await["num_waiting_queries"] == 1
+    })
+    .await;
     let id = shown[0]["query_id"].as_str().expect("an id");
     let form = format!("token={}&query_id={id}", token(&server).await);
     assert_eq!(post(&server, "/cancel_query", &form).await.status, 303);
