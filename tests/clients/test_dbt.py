@@ -44,9 +44,23 @@ def dbt(project: Path) -> Callable[..., str]:
     return dbt
 
 
+def written(project: Path) -> dict[str, int]:
+    """The rows that each relation has got, as dbt was told; -1 for what it takes for no table."""
+    results = json.loads((project / "target" / "run_results.json").read_text())["results"]
+    relations = [result for result in results if not result["unique_id"].startswith("test.")]
+    return {
+        result["unique_id"].split(".")[-1]: result["adapter_response"]["rows_affected"]
+        for result in relations
+    }
+
+
 def test_a_project_is_built_twice(start, dbt, project):
     server = start()
     assert "ERROR=0 SKIP=0" in dbt(server, "build")
+    # What it prints behind each node: tables say how many rows they have got.
+    assert written(project) == {
+        "best_customers": 2, "customer_orders": -1, "customers": 3, "daily": 3, "orders": 3, "top": -1
+    }
     with connect(server) as impyla:
         best = "select name, amount, half from shop.best_customers order by customer_id"
         assert rows(impyla, best) == [("Ada", 15.0, 1.0), ("Grace", 7.25, 0.5)]
@@ -62,6 +76,7 @@ def test_a_project_is_built_twice(start, dbt, project):
         with (project / "seeds" / "orders.csv").open("a") as orders:
             orders.write("4,2,100\n")
         assert "ERROR=0 SKIP=0" in dbt(server, "build")
+        assert written(project)["daily"] == 1
         assert rows(impyla, best) == [("Ada", 15.0, 1.0), ("Grace", 107.25, 1.0)]
         assert rows(impyla, "select name from shop.top") == [("Grace",)]
         assert sorted(rows(impyla, "select id from shop.daily")) == [(1,), (2,), (3,), (4,)]

@@ -12,6 +12,7 @@
 //! - a physical plan is run at most once ([`Engine::launch`] takes it by value).
 
 mod catalogs;
+mod clauses;
 mod config;
 mod cost;
 pub mod digits;
@@ -41,6 +42,7 @@ mod vantage;
 mod views;
 mod yielding;
 
+pub use clauses::ClauseColumns;
 pub use config::EngineConfig;
 pub use cost::{CostConstants, Estimate, estimate};
 pub use error::{EngineError, Position};

@@ -11,7 +11,9 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::scalar::ScalarValue;
 
+use crate::clauses::{self, ClauseColumns};
 use crate::parameters::ParameterTypes;
+use crate::system::System;
 use crate::{SessionFacts, Vantage};
 
 /// A statement whose names and types are resolved, parameters still open.
@@ -24,6 +26,8 @@ pub struct LogicalStatement {
     facts: Arc<SessionFacts>,
     /// What optimizing makes of it, once that is known and is the same each time.
     optimized: Arc<OnceLock<LogicalPlan>>,
+    /// What its clauses read, once somebody has asked.
+    clauses: Arc<OnceLock<Arc<ClauseColumns>>>,
 }
 
 impl LogicalStatement {
@@ -39,6 +43,7 @@ impl LogicalStatement {
             parameters,
             facts: Arc::clone(&vantage.facts),
             optimized: Arc::default(),
+            clauses: Arc::default(),
         }
     }
 
@@ -68,6 +73,12 @@ impl LogicalStatement {
     /// Whether the next [`Self::optimized`] without values finds a plan that was kept.
     pub(crate) fn is_optimized(&self) -> bool {
         self.optimized.get().is_some()
+    }
+
+    /// The columns that its clauses read. They are kept for the next time.
+    pub(crate) fn clauses(&self, system: &System) -> &Arc<ClauseColumns> {
+        let found = || clauses::columns_of(&self.plan, &self.facts, system).into();
+        self.clauses.get_or_init(found)
     }
 
     /// The plan after the optimizer. It is kept for the next time, unless values of parameters or

@@ -18,6 +18,7 @@ use forebay_catalog::{Priority, ViewDefinition};
 use futures::{StreamExt, poll};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clauses::ClauseColumns;
 use crate::cost::{self, CostConstants, Estimate};
 use crate::explain::{self, ExplainOptions};
 use crate::logical::{LogicalStatement, columns_read};
@@ -45,6 +46,7 @@ pub struct Plan {
     writes: bool,
     /// The columns that its scans read.
     columns: Arc<[String]>,
+    clauses: Arc<ClauseColumns>,
     /// Whether the optimizer's work was done before.
     was_optimized: bool,
     /// What is expected of each operator, once somebody has asked.
@@ -79,6 +81,12 @@ impl Plan {
     #[must_use]
     pub fn columns(&self) -> &Arc<[String]> {
         &self.columns
+    }
+
+    /// The columns that the clauses of its statement read.
+    #[must_use]
+    pub fn clauses(&self) -> &Arc<ClauseColumns> {
+        &self.clauses
     }
 
     /// Whether it was made from an optimized plan that was kept.
@@ -281,6 +289,7 @@ impl Engine {
             output,
             writes: statement.returns_count(),
             columns: columns_read(&logical)?.into(),
+            clauses: Arc::clone(statement.clauses(self.inner.states.system())),
             was_optimized,
             estimates: OnceLock::new(),
         })

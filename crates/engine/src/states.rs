@@ -42,6 +42,11 @@ impl PlanningStates {
         })
     }
 
+    /// The system tables, which are the same for all.
+    pub(crate) fn system(&self) -> &System {
+        &self.system
+    }
+
     /// Borrows a state that sees the world from `vantage`.
     pub(crate) fn borrow<'a>(
         &'a self,

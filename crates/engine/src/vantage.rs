@@ -57,11 +57,17 @@ impl SessionFacts {
     /// The schemas that unqualified names are looked up in: `pg_catalog` comes first, unless the
     /// search path says where.
     pub(crate) fn searched_schemas(&self) -> impl Iterator<Item = &str> {
-        let named = self.search_path.iter().any(|s| s == PG_CATALOG);
-        let implicit = (!named).then_some(PG_CATALOG);
-        let path = self.search_path.iter().map(String::as_str);
-        implicit.into_iter().chain(path)
+        searched(&self.search_path)
     }
+}
+
+/// The schemas that a search path leads to.
+pub(crate) fn searched(search_path: &[String]) -> impl Iterator<Item = &str> {
+    let named = search_path.iter().any(|s| s == PG_CATALOG);
+    let implicit = (!named).then_some(PG_CATALOG);
+    implicit
+        .into_iter()
+        .chain(search_path.iter().map(String::as_str))
 }
 
 /// A statement's point of view: facts, options, and the time that `now()` gives.

@@ -62,6 +62,12 @@ impl Listeners {
         Ok(())
     }
 
+    /// The address of one of them.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let listener = self.binary.as_ref().or(self.http.as_ref())?;
+        listener.local_addr().ok()
+    }
+
     /// Serves until `stop`.
     pub async fn serve(self, options: Options, stop: CancellationToken) {
         forebay_hs2::serve(options, self.binary, self.http, stop).await;

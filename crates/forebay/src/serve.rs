@@ -4,6 +4,7 @@
     reason = "the operator reads what is served here"
 )]
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -77,13 +78,13 @@ async fn serve(effective: Effective, logs: forebay_web::Logs) -> anyhow::Result<
     let hs2_listeners = impala::listen(&config).await?;
     let web_listener = observe::listen(config.web_listen).await?;
     let tls = tls(&config)?.map(Arc::new);
-    let server = open(&config).await?;
+    let address = listener.local_addr()?;
+    let server = open(&config, hs2_listeners.address().unwrap_or(address)).await?;
     let mut paths = config.paths.clone();
     if let Some(Sample::Tpch) = config.sample {
         paths.push(sample(&config.data_dir)?);
     }
     let tables = serve_paths(&server, &paths).await;
-    let address = listener.local_addr()?;
     println!("Forebay {}", env!("CARGO_PKG_VERSION"));
     println!("  data directory  {}", config.data_dir.display());
     println!("  tables          {}", summary(&tables));
@@ -189,7 +190,16 @@ fn reload(tls: Option<&Tls>) {
     }
 }
 
-async fn open(config: &Config) -> anyhow::Result<Server> {
+/// What names this server in profiles: one of its addresses, with the machine's name in the place of
+/// one that stands for all.
+fn coordinator(address: SocketAddr) -> String {
+    match whoami::hostname() {
+        Ok(name) if address.ip().is_unspecified() => format!("{name}:{}", address.port()),
+        _ => address.to_string(),
+    }
+}
+
+async fn open(config: &Config, address: SocketAddr) -> anyhow::Result<Server> {
     let bootstrap_role = whoami::username().context("cannot tell which user starts the server")?;
     let server_config = ServerConfig {
         bootstrap_role,
@@ -227,6 +237,7 @@ async fn open(config: &Config) -> anyhow::Result<Server> {
             memory_limit_bytes: config.memory_limit_bytes,
             temp_folder: Some(config.data_dir.join(TEMP_FOLDER)),
         },
+        coordinator: coordinator(address).into(),
     };
     match Server::open(&config.data_dir, server_config).await {
         Ok(server) => Ok(server),

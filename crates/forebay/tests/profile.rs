@@ -301,3 +301,145 @@ async fn a_profile_tells_how_admission_went() {
     );
     server.stop();
 }
+
+/// The names under which a profile has the columns of each clause.
+const CLAUSES: [&str; 5] = [
+    "Select Columns",
+    "Where Columns",
+    "Join Columns",
+    "Aggregate Columns",
+    "OrderBy Columns",
+];
+
+#[tokio::test]
+async fn a_profile_tells_the_columns_of_each_clause() {
+    let server = Server::with_tpch(&[]);
+    let client = server.client().await;
+    let run = async |sql: &str| client.batch_execute(sql).await.expect(sql);
+    run("CREATE SCHEMA other").await;
+    run("CREATE VIEW names AS SELECT n_name AS name, n_regionkey + n_nationkey AS keys FROM nation WHERE n_comment <> 'x'").await;
+    run("SET search_path = other").await;
+    run("CREATE VIEW nation AS SELECT name AS n_name, keys AS n_nationkey FROM public.names").await;
+    run("CREATE VIEW own AS SELECT n_nationkey AS k FROM nation").await;
+    run("SET search_path = public").await;
+
+    const NATION: &str = "public.nation.";
+    for (number, (sql, expected)) in [
+        ("SELECT 1", ["", "", "", "", ""]),
+        ("SELECT * FROM region", ["r_comment,r_name,r_regionkey", "", "", "", ""]),
+        ("SELECT count(*) FROM nation", ["", "", "", "", ""]),
+        // A column that only orders is none of the result, one that is computed stands for its parts.
+        (
+            "SELECT upper(n_name) || n_comment FROM nation n WHERE n.n_nationkey > 1 ORDER BY n_regionkey",
+            ["n_comment,n_name", "n_nationkey", "", "", "n_regionkey"],
+        ),
+        (
+            "SELECT a.n_name FROM nation a JOIN region b ON a.n_regionkey = b.r_regionkey AND r_comment <> n_comment",
+            ["n_name", "", "n_comment,n_regionkey,r_comment,r_regionkey", "", ""],
+        ),
+        (
+            "SELECT n_name FROM nation, region WHERE n_regionkey = r_regionkey",
+            ["n_name", "n_regionkey,r_regionkey", "", "", ""],
+        ),
+        (
+            "SELECT n_name FROM nation \
+             JOIN (SELECT r_regionkey AS n_regionkey FROM region) r USING (n_regionkey)",
+            ["n_name", "", "n_regionkey,r_regionkey", "", ""],
+        ),
+        (
+            "SELECT n_regionkey, sum(n_nationkey) AS s FROM nation GROUP BY n_regionkey \
+             HAVING max(n_name) > 'A' ORDER BY s",
+            ["n_nationkey,n_regionkey", "", "", "n_name,n_regionkey", "n_nationkey"],
+        ),
+        (
+            "SELECT n_regionkey, count(n_name) FROM nation GROUP BY ROLLUP (n_regionkey, n_comment)",
+            ["n_comment,n_name,n_regionkey", "", "", "n_comment,n_regionkey", ""],
+        ),
+        // Through derived tables, common table expressions and what a window has.
+        (
+            "WITH w AS (SELECT n_name AS a, n_comment AS b FROM nation WHERE n_nationkey < 9) \
+             SELECT d.x FROM (SELECT a || 'x' AS x, b FROM w) d WHERE d.b > 'a' ORDER BY d.x",
+            ["n_name", "n_comment,n_nationkey", "", "", "n_name"],
+        ),
+        (
+            "SELECT rank() OVER (PARTITION BY n_regionkey ORDER BY n_name) FROM nation",
+            ["n_name,n_regionkey", "", "", "", ""],
+        ),
+        // Sub-queries, with what they read of the row around them.
+        (
+            "SELECT n_name FROM nation n WHERE EXISTS \
+             (SELECT 1 FROM region WHERE r_regionkey = n.n_regionkey)",
+            ["n_name", "n_regionkey,r_regionkey", "", "", ""],
+        ),
+        (
+            "SELECT n_name FROM nation WHERE n_regionkey IN (SELECT r_regionkey FROM region WHERE r_name > 'A')",
+            ["n_name,r_regionkey", "n_regionkey,r_name", "", "", ""],
+        ),
+        (
+            "SELECT (SELECT max(r_name) FROM region WHERE r_regionkey = n_regionkey) FROM nation",
+            ["r_name", "n_regionkey,r_regionkey", "", "", ""],
+        ),
+        // Set operations compare rows, and join nothing.
+        (
+            "SELECT n_name FROM nation INTERSECT SELECT r_name FROM region",
+            ["n_name,r_name", "", "", "", ""],
+        ),
+        (
+            "SELECT n_name FROM nation UNION ALL SELECT r_name FROM region ORDER BY 1",
+            ["n_name,r_name", "", "", "", "n_name,r_name"],
+        ),
+        // A view is what it reads, as its own search path finds it.
+        (
+            "SELECT v.name FROM names v WHERE keys > 1",
+            ["n_name", "n_comment,n_nationkey,n_regionkey", "", "", ""],
+        ),
+        (
+            "SELECT k FROM other.own",
+            ["n_nationkey,n_regionkey", "n_comment", "", "", ""],
+        ),
+        (
+            "SELECT g, relname FROM generate_series(1, 2) AS t(g), pg_class WHERE relname = 'x' AND g = 1",
+            ["pg_catalog.pg_class.relname", "pg_catalog.pg_class.relname", "", "", ""],
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let marked = format!("/*c{number}*/ {sql}");
+        drop(rows(&client, &marked).await);
+        let profile = profile_of(&server, &format!("/*c{number}*/")).await;
+        let found = CLAUSES.map(|clause| line(&profile, clause));
+        let full = |column: &str| match column.split_at(2) {
+            _ if column.contains('.') => column.to_owned(),
+            ("n_", _) => format!("{NATION}{column}"),
+            _ => format!("public.region.{column}"),
+        };
+        let expected = expected.map(|columns| {
+            let named = columns.split(',').filter(|column| !column.is_empty()).map(full);
+            named.collect::<Vec<_>>().join(",")
+        });
+        assert_eq!(found, expected, "{sql}");
+    }
+    server.stop();
+}
+
+#[tokio::test]
+async fn a_profile_tells_who_served_it() {
+    let server = Server::start(&[]);
+    let client = server.client().await;
+    drop(rows(&client, "SELECT 'served'").await);
+    let profile = profile_of(&server, "SELECT 'served'").await;
+    let config = server.client_config();
+    let port = config.get_ports()[0];
+    assert_eq!(line(&profile, "Coordinator"), format!("127.0.0.1:{port}"));
+    let version = line(&profile, "Impala Version");
+    let own = format!("(build Forebay {})", env!("CARGO_PKG_VERSION"));
+    assert!(
+        version.starts_with("impalad version ") && version.ends_with(&own),
+        "{version}"
+    );
+    // That is for those who speak it, and this for those who write.
+    assert!(!profile.contains("HiveServer2"), "{profile}");
+    assert!(!profile.contains("NumModifiedRows"), "{profile}");
+    server.stop();
+}

@@ -19,6 +19,9 @@ use crate::wire::idl::{TOperationHandle, TSessionHandle};
 /// The protocol's name in profiles and pages, as Impala has it.
 pub(crate) const PROTOCOL: &str = "HIVESERVER2";
 
+/// Version 6 is the only one that sessions speak.
+const PROTOCOL_VERSION: &str = "V6";
+
 /// How long a session without any connection is kept.
 const DISCONNECTED_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
@@ -112,6 +115,7 @@ impl Front {
             address: Some(caller.address),
             settings: Vec::new(),
             protocol: PROTOCOL,
+            protocol_version: Some(PROTOCOL_VERSION),
         })?;
         let ended = base.end_requested();
         let session = ClientSession::new(base, options);

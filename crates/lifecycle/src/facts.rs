@@ -29,6 +29,21 @@ pub struct QueueReasons {
     pub latest: Arc<str>,
 }
 
+/// The columns that each clause of a statement reads, as `schema.table.column`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClauseColumns {
+    /// What the rows of the result are made of, and those of sub-queries.
+    pub select: Arc<[String]>,
+    /// `WHERE`.
+    pub filter: Arc<[String]>,
+    /// `ON` and `USING`.
+    pub join: Arc<[String]>,
+    /// `GROUP BY` and `HAVING`.
+    pub aggregate: Arc<[String]>,
+    /// `ORDER BY`.
+    pub order_by: Arc<[String]>,
+}
+
 /// What the way of a statement finds out, step by step. Times are sums: a statement may wait, plan
 /// and run more than once.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -55,10 +70,14 @@ pub struct Facts {
     pub memory_granted_bytes: Option<u64>,
     /// Rows that its client was given.
     pub rows_returned: u64,
+    /// Rows that it has written into a table; `None` for one that writes none, or not yet.
+    pub rows_modified: Option<u64>,
     /// From handing rows out until more were asked for.
     pub fetch_wait: Duration,
     /// The columns that its plan reads, with their relations; `None` without a plan.
     pub columns: Option<Arc<[String]>>,
+    /// The columns that its clauses read; `None` without a plan.
+    pub clauses: Option<Arc<ClauseColumns>>,
     /// How much of the work of planning a cache has saved; `None` without a plan.
     pub cache_hits: Option<u32>,
     /// Relations that it reads or writes, as it names them.

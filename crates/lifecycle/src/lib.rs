@@ -65,7 +65,7 @@ pub use archive::{Archive, KeepNothing};
 pub use audit::{AuditEvent, AuditLog, AuditObject};
 pub use audit_search::{AuditFound, AuditRecord, AuditSearch, AuditedObject};
 pub use columns::{COLUMNS, Column};
-pub use facts::{AdmissionState, Facts, QueueReasons};
+pub use facts::{AdmissionState, ClauseColumns, Facts, QueueReasons};
 pub use files::{ArchiveFiles, ArchiveHealth, ArchiveOptions, OnAuditFailure};
 pub use histogram::{DurationCounts, Histogram};
 pub use history::{

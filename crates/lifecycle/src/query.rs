@@ -26,6 +26,12 @@ pub struct NewQuery {
     pub session_id: i32,
     /// The front end it came through, for example `postgres`.
     pub protocol: &'static str,
+    /// The version of that protocol, where it has several.
+    pub protocol_version: Option<&'static str>,
+    /// The version of the server, as tools that were made for Impala read it; may be empty.
+    pub impala_version: &'static str,
+    /// Where the server is, `host:port`; may be empty.
+    pub coordinator: Arc<str>,
     /// The client's address and port, or `local`.
     pub client_address: Arc<str>,
     /// The name that the client gave itself; may be empty.
@@ -53,6 +59,9 @@ impl Default for NewQuery {
             id: None,
             session_id: 0,
             protocol: "",
+            protocol_version: None,
+            impala_version: "",
+            coordinator: Arc::default(),
             client_address: Arc::default(),
             application_name: Arc::default(),
             role: Arc::default(),

@@ -300,6 +300,7 @@ fn login_request(message: &StartupMessage, address: SocketAddr) -> Result<LoginR
         address: Some(address),
         settings,
         protocol: PROTOCOL,
+        protocol_version: None,
     })
 }
 

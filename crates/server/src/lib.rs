@@ -107,6 +107,8 @@ pub struct ServerConfig {
     pub redactor: Redactor,
     /// Choices about execution.
     pub engine: EngineConfig,
+    /// Where this server is, `host:port`, for profiles.
+    pub coordinator: Arc<str>,
 }
 
 /// The server: everything that its sessions share. Cheap to clone.

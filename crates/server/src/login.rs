@@ -23,6 +23,8 @@ pub struct LoginRequest {
     pub settings: Vec<(String, String)>,
     /// The protocol it speaks, for profiles and pages.
     pub protocol: &'static str,
+    /// The version of it, where there are several.
+    pub protocol_version: Option<&'static str>,
 }
 
 /// What the client must prove before [`Server::open_session`].

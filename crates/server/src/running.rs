@@ -6,7 +6,8 @@ use std::time::Duration;
 use forebay_admission::{Charge, QueueId, Slot};
 use forebay_catalog::Priority;
 use forebay_lifecycle::{
-    AdmissionState, AuditObject, Facts, Outcome, QueueReasons, Redactor, RegisteredQuery,
+    AdmissionState, AuditObject, ClauseColumns, Facts, Outcome, QueueReasons, Redactor,
+    RegisteredQuery,
 };
 use forebay_sql::{Class, LockMode, Parsed, RelationUse};
 use tokio::time::Instant;
@@ -65,6 +66,17 @@ fn audit_object(used: &RelationUse) -> AuditObject {
             _ => "WRITE",
         },
     }
+}
+
+/// What the engine tells of a statement's clauses, as its profile shows it.
+fn clauses(columns: &forebay_engine::ClauseColumns) -> Arc<ClauseColumns> {
+    Arc::new(ClauseColumns {
+        select: Arc::clone(&columns.select),
+        filter: Arc::clone(&columns.filter),
+        join: Arc::clone(&columns.join),
+        aggregate: Arc::clone(&columns.aggregate),
+        order_by: Arc::clone(&columns.order_by),
+    })
 }
 
 /// How long a statement may take; `None` is for ever.
@@ -229,6 +241,7 @@ impl Running {
             facts.memory_granted_bytes = launched.memory_granted();
             facts.memory_estimate_bytes = Some(launched.metrics.estimated_memory_bytes());
             facts.columns = Some(Arc::clone(&launched.columns));
+            facts.clauses = Some(clauses(&launched.clauses));
             facts.cache_hits = Some(launched.cache_hits);
         });
         let (plan, redactor) = (launched.metrics.clone(), Arc::clone(&self.redactor));
@@ -258,6 +271,13 @@ impl Running {
     /// The client gets `rows` more.
     pub(crate) fn count_rows(&self, rows: u64) {
         self.learn(|facts| facts.rows_returned += rows);
+    }
+
+    /// The statement has written so many rows, into a table unless it is `COPY … TO` a file.
+    pub(crate) fn wrote(&self, class: &Class, rows: u64) {
+        if class.statement_type != "COPY" {
+            self.learn(|facts| facts.rows_modified = Some(rows));
+        }
     }
 
     /// More rows are asked for than those that were given `time` ago.

@@ -43,6 +43,7 @@ pub enum TransactionStatus {
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     pub(crate) protocol: &'static str,
+    pub(crate) protocol_version: Option<&'static str>,
     pub(crate) login_role: Arc<str>,
     pub(crate) database: Arc<str>,
     pub(crate) client_address: Arc<str>,
@@ -90,6 +91,7 @@ impl Session {
             handle,
             identity: Identity {
                 protocol: request.protocol,
+                protocol_version: request.protocol_version,
                 login_role: role.name.as_str().into(),
                 database: request.database.as_str().into(),
                 shown_database: request.database.as_str().into(),

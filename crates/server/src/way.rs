@@ -12,7 +12,8 @@ use datafusion::arrow::datatypes::{DataType, UInt64Type};
 use datafusion::scalar::ScalarValue;
 use forebay_admission::{Demand, Locks};
 use forebay_engine::{
-    Launch, LogicalStatement, Next, Plan, PlanMetrics, QueryRuntime, ResultStream, Vantage,
+    ClauseColumns, Launch, LogicalStatement, Next, Plan, PlanMetrics, QueryRuntime, ResultStream,
+    Vantage,
 };
 use forebay_lifecycle::{NewQuery, QueryId};
 use forebay_sql::{Class, Parsed, Statement};
@@ -124,6 +125,7 @@ impl Session {
                     running.hold(launched.holds);
                     if launched.returns_count {
                         let rows = running.watch().over(pin!(written_rows(rows))).await?;
+                        running.wrote(class, rows);
                         return Ok(Answer::Done(count_tag(class, rows)));
                     }
                     return Ok(Answer::Stream(rows, finish));
@@ -247,6 +249,7 @@ impl Session {
                         began: Instant::now(),
                         cost: plan.cost(),
                         columns: Arc::clone(plan.columns()),
+                        clauses: Arc::clone(plan.clauses()),
                         cache_hits,
                         metrics: plan.metrics(),
                     };
@@ -314,6 +317,9 @@ impl Session {
             id,
             session_id: self.handle.pid,
             protocol: self.identity.protocol,
+            protocol_version: self.identity.protocol_version,
+            impala_version: forebay_sql::IMPALA_VERSION,
+            coordinator: Arc::clone(&self.server.inner.config.coordinator),
             client_address: Arc::clone(&self.identity.client_address),
             application_name: self.setting("application_name").into(),
             role: Arc::clone(&self.identity.login_role),
@@ -462,6 +468,8 @@ pub(crate) struct Launched {
     pub(crate) cost: f64,
     /// The columns that its scans read.
     pub(crate) columns: Arc<[String]>,
+    /// The columns that the clauses of its statement read.
+    pub(crate) clauses: Arc<ClauseColumns>,
     /// How much of the work of planning was done before.
     pub(crate) cache_hits: u32,
     pub(crate) metrics: PlanMetrics,

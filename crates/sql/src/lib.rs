@@ -48,7 +48,9 @@ mod statement;
 pub use classify::{Class, LockMode, RelationUse};
 pub use datafusion_sql::parser::{CreateExternalTable, Statement as DfStatement};
 pub use error::ParseError;
-pub use impala::{ImpalaStatement, RelationView, impala_functions, is_impala_word, parse_impala};
+pub use impala::{
+    IMPALA_VERSION, ImpalaStatement, RelationView, impala_functions, is_impala_word, parse_impala,
+};
 pub use limits::STACK_BYTES;
 pub use parser::parse;
 pub use sqlparser::ast::{DataType, Expr};

@@ -286,6 +286,12 @@ impl System {
         found.map(|schema| Arc::clone(schema) as _)
     }
 
+    /// Whether a system schema has a table of this name.
+    pub(crate) fn has_table(&self, schema: &str, name: &str) -> bool {
+        let found = self.schemas.iter().find(|s| s.schema == schema);
+        found.is_some_and(|schema| schema.table_exist(name))
+    }
+
     /// The state that all planning states are copies of.
     pub(crate) fn planning_state(
         &self,

@@ -1,9 +1,9 @@
 //! `GetInfo`.
 
-use super::VERSION;
 use crate::error::Error;
 use crate::front::{Caller, Front};
 use crate::wire::idl::{TGetInfoReq, TGetInfoValue};
+use forebay_sql::IMPALA_VERSION;
 
 /// Kinds of information, by ODBC's numbers where it has them.
 const DATA_SOURCE_NAME: i32 = 2;
@@ -31,7 +31,7 @@ impl Front {
         match request.info_type {
             // Clients decide by this name how to speak.
             DATA_SOURCE_NAME | SERVER_NAME | DBMS_NAME => text("Impala"),
-            DBMS_VERSION => text(VERSION),
+            DBMS_VERSION => text(IMPALA_VERSION),
             IDENTIFIER_QUOTE => text("`"),
             USER_NAME => text(&session.user),
             MAX_COLUMN_NAME | MAX_SCHEMA_NAME | MAX_TABLE_NAME | MAX_IDENTIFIER => {

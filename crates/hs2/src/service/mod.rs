@@ -13,6 +13,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use forebay_sql::IMPALA_VERSION;
 use futures::FutureExt as _;
 use pilota::AHashMap;
 use pilota::thrift::ThriftException;
@@ -30,15 +31,8 @@ use crate::wire::idl::{
 };
 use crate::wire::scan::Message;
 
-/// `HIVE_CLI_SERVICE_PROTOCOL_V6`: results in columns.
+/// `HIVE_CLI_SERVICE_PROTOCOL_V6`: results in columns. Every session speaks it.
 const PROTOCOL_V6: i32 = 5;
-
-/// What clients look for in a version, and who answers.
-pub(crate) const VERSION: &str = concat!(
-    "impalad version 4.5.0-RELEASE RELEASE (build Forebay ",
-    env!("CARGO_PKG_VERSION"),
-    ")"
-);
 
 /// A call that gets no usual reply.
 enum Refusal {
@@ -259,7 +253,7 @@ impl Front {
         match self.session(caller, &request.session_handle) {
             Ok(_) => TPingResp {
                 status: error::success(),
-                version: Some(VERSION.into()),
+                version: Some(IMPALA_VERSION.into()),
                 webserver_address: Some(self.pages.clone().into()),
                 timestamp: Some(chrono::Utc::now().timestamp()),
             },

@@ -38,6 +38,9 @@ fn summary_node(query: &Query, facts: &Facts, operators: &[Operator]) -> Profile
     let mut node = Profile::named("Summary");
     node.add_info("Session ID", info.session_id.to_string());
     node.add_info("Session Type", names::session_type(info.protocol));
+    if let Some(version) = info.protocol_version {
+        node.add_info(names::PROTOCOL_VERSION, version);
+    }
     node.add_info("Start Time", time(query.started_at()));
     node.add_info("End Time", query.ended_at().map_or_else(String::new, time));
     node.add_info("Duration", whole_span(query.duration()));
@@ -53,6 +56,7 @@ fn summary_node(query: &Query, facts: &Facts, operators: &[Operator]) -> Profile
         node.add_info("Waits For", reason);
     }
     node.add_info("Forebay Version", env!("CARGO_PKG_VERSION"));
+    node.add_info("Impala Version", info.impala_version);
     node.add_info("User", info.effective_role.as_ref());
     node.add_info("Connected User", info.role.as_ref());
     node.add_info("Delegated User", "");
@@ -63,12 +67,27 @@ fn summary_node(query: &Query, facts: &Facts, operators: &[Operator]) -> Profile
     node.add_info("Application", info.application_name.as_ref());
     node.add_info("Default Db", info.database.as_ref());
     node.add_info("Sql Statement", info.statement.as_ref());
+    node.add_info("Coordinator", info.coordinator.as_ref());
     node.add_info(
         "Query Options (set by configuration)",
         info.options.as_ref(),
     );
+    if let Some(rows) = facts.rows_modified {
+        node.add_info("NumModifiedRows", rows.to_string());
+    }
     if !facts.tables.is_empty() {
         node.add_info("Tables Queried", facts.tables.join(","));
+    }
+    for (name, columns) in facts
+        .clauses
+        .as_deref()
+        .map(names::clauses)
+        .into_iter()
+        .flatten()
+    {
+        if !columns.is_empty() {
+            node.add_info(name, names::columns(columns, info.protocol));
+        }
     }
     if let Some(columns) = facts.columns.as_ref().filter(|columns| !columns.is_empty()) {
         node.add_info("Columns Used", columns.join(","));

@@ -1,6 +1,12 @@
 //! The words that Impala's tools look for in a profile, and what they stand for here.
 
-use crate::{AdmissionState, Facts, Outcome, Query, QueryState};
+use crate::{AdmissionState, ClauseColumns, Facts, Outcome, Query, QueryState};
+
+/// The name of the version of a protocol that has several, of which there is one.
+pub(super) const PROTOCOL_VERSION: &str = "HiveServer2 Protocol Version";
+
+/// The front end of Impala's clients.
+const HIVESERVER2: &str = "HIVESERVER2";
 
 /// The front end as Impala's profiles name it.
 pub(super) fn session_type(protocol: &str) -> String {
@@ -31,6 +37,31 @@ pub(super) fn admission_result(query: &Query, facts: &Facts) -> Option<&'static 
         (AdmissionState::Rejected, _) => Some("Rejected"),
         (AdmissionState::TimedOut, _) => Some("Timed out (queued)"),
     }
+}
+
+/// The clauses of a statement with the columns that each reads.
+pub(super) fn clauses(columns: &ClauseColumns) -> [(&'static str, &[String]); 5] {
+    [
+        ("Select Columns", &columns.select),
+        ("Where Columns", &columns.filter),
+        ("Join Columns", &columns.join),
+        ("Aggregate Columns", &columns.aggregate),
+        ("OrderBy Columns", &columns.order_by),
+    ]
+}
+
+/// Columns as clients of `protocol` name them: Impala's know the schema `public` as `default`.
+pub(super) fn columns(columns: &[String], protocol: &str) -> String {
+    if session_type(protocol) != HIVESERVER2 {
+        return columns.join(",");
+    }
+    let named = columns
+        .iter()
+        .map(|column| match column.strip_prefix("public.") {
+            Some(rest) => format!("default.{rest}"),
+            None => column.clone(),
+        });
+    named.collect::<Vec<_>>().join(",")
 }
 
 /// The last events of a timeline.

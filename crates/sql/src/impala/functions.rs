@@ -16,8 +16,8 @@ use sqlparser::tokenizer::Span;
 use super::dates;
 use crate::error::ParseError;
 
-/// The version that Impala's clients are told by SQL.
-const VERSION: &str = concat!(
+/// The version that Impala's clients are told: the one of Impala whose ways they meet, and who answers.
+pub const IMPALA_VERSION: &str = concat!(
     "impalad version 4.5.0-RELEASE RELEASE (build Forebay ",
     env!("CARGO_PKG_VERSION"),
     ")"
@@ -125,7 +125,7 @@ fn of_function(function: &Function, session: &str) -> Option<Expr> {
         return Some(date);
     }
     match (name.as_str(), arguments.as_slice()) {
-        ("version", []) => Some(text(VERSION)),
+        ("version", []) => Some(text(IMPALA_VERSION)),
         ("current_session", []) => Some(text(session)),
         ("concat", [_, ..]) => joined(&arguments, None),
         ("concat_ws", [separator, rest @ ..]) if !rest.is_empty() => joined(rest, Some(separator)),

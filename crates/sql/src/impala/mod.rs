@@ -18,6 +18,7 @@ mod spelling;
 mod words;
 
 pub use builtins::impala_functions;
+pub use functions::IMPALA_VERSION;
 pub use reserved::is_impala_word;
 
 use std::sync::Arc;
