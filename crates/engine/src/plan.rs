@@ -26,6 +26,7 @@ use crate::metrics::PlanMetrics;
 use crate::parameters::{self, ParameterTypes};
 use crate::runtime::{QueryRuntime, RunningTask, caught};
 use crate::states::PlanningState;
+use crate::yielding::{Reader, give_way};
 use crate::{Engine, EngineError, MemoryGrant, Vantage, memory, rewrite, system, types, views};
 
 /// Batches that may wait between the query runtime and the one who reads them. A reader that
@@ -41,6 +42,7 @@ const SMALL_COST: f64 = 1.0;
 pub struct Plan {
     physical: Arc<dyn ExecutionPlan>,
     context: Arc<TaskContext>,
+    reader: Arc<Reader>,
     schema: SchemaRef,
     output: Output,
     writes: bool,
@@ -173,7 +175,7 @@ pub enum Launch<T, U, R = ResultStream> {
 pub struct ResultStream {
     schema: SchemaRef,
     /// Ends with `None`: a channel that closes without it belongs to a plan that was cut off.
-    batches: mpsc::Receiver<Result<Option<RecordBatch>, EngineError>>,
+    batches: mpsc::Receiver<Delivery>,
     ended: bool,
     task: RunningTask<()>,
 }
@@ -274,6 +276,8 @@ impl Engine {
         let logical = statement.optimized(&state, values)?;
         let planner = state.query_planner();
         let physical = planner.create_physical_plan(&logical, &*state).await?;
+        let reader = Arc::new(Reader::default());
+        let physical = give_way(physical, &reader)?;
         let (schema, output) = if statement.returns_count() {
             (Arc::clone(statement.schema()), Output::Count)
         } else {
@@ -284,6 +288,7 @@ impl Engine {
         };
         Ok(Plan {
             physical,
+            reader,
             context: task_context(vantage.config.clone(), Arc::clone(&self.inner.environment)),
             schema,
             output,
@@ -461,10 +466,14 @@ pub(crate) fn parse_view(text: &str) -> Result<Statement, EngineError> {
     Ok(parser.build()?.parse_statement()?)
 }
 
-type BatchSender = mpsc::Sender<Result<Option<RecordBatch>, EngineError>>;
+/// What comes of a running plan: batches, then `None`, or an error.
+pub(crate) type Delivery = Result<Option<RecordBatch>, EngineError>;
+
+pub(crate) type BatchSender = mpsc::Sender<Delivery>;
 
 /// Runs the plan and tells `sender` its batches and how it ended.
 async fn run_to_end(plan: Plan, sender: BatchSender) {
+    plan.reader.is_behind(&sender);
     let end = caught(drive(plan, &sender)).await.map(|()| None);
     // The reader may be gone already; then nobody is left to tell.
     let _ = sender.send(end).await;

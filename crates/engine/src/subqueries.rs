@@ -1,17 +1,23 @@
-//! Sub-queries in expressions that depend on the row around them.
+//! Sub-queries in expressions.
 //!
-//! DataFusion plans those only where it sees that they have one row at most. The others collect
-//! their rows into an array, and a function takes the only one out of it, or reports that there
-//! are several, as PostgreSQL does.
+//! Those that give a value and depend on the row around them DataFusion plans only where it sees
+//! that they have one row at most. The others collect their rows into an array, and a function takes
+//! the only one out of it, or reports that there are several, as PostgreSQL does.
+//!
+//! `EXISTS` in a select list DataFusion does not plan, and where it depends on nothing around it, it
+//! would be a nested loop over all rows of both sides. Both are counts here that are compared with
+//! zero; the second is found once, from the first row.
 
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result};
+use datafusion::functions_aggregate::count::count_all;
 use datafusion::functions_aggregate::expr_fn::array_agg;
+use datafusion::logical_expr::expr::Exists;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, Subquery};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, Subquery, lit};
 use datafusion::optimizer::AnalyzerRule;
 
 /// The rule; it needs the function that takes the only element out of an array.
@@ -27,13 +33,21 @@ impl AnalyzerRule for OneRowOfQuery {
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
         let rewritten = plan.transform_up_with_subqueries(|node| {
-            if !has_scalar_query(&node)? {
+            if !has_query(&node)? {
                 return Ok(Transformed::no(node));
             }
             let names = NamePreserver::new(&node);
+            // DataFusion makes joins of those that choose rows by the row around them.
+            let chooses_rows = matches!(node, LogicalPlan::Filter(_) | LogicalPlan::Join(_));
+            let is_joined =
+                |exists: &Exists| chooses_rows && !exists.subquery.outer_ref_columns.is_empty();
             node.map_expressions(|expr| {
                 let name = names.save(&expr);
-                let rewritten = expr.transform_up(|expr| self.one_row(expr))?;
+                let rewritten = expr.transform_up(|expr| match expr {
+                    Expr::ScalarSubquery(_) => self.one_row(expr),
+                    Expr::Exists(exists) if !is_joined(&exists) => counted(exists),
+                    other => Ok(Transformed::no(other)),
+                })?;
                 Ok(rewritten.update_data(|expr| name.restore(expr)))
             })
         })?;
@@ -63,11 +77,30 @@ impl OneRowOfQuery {
     }
 }
 
-/// Whether any of a node's own expressions has a query in it that gives a value.
-fn has_scalar_query(node: &LogicalPlan) -> Result<bool> {
+/// `EXISTS (q)` as `(SELECT count(*) FROM (q LIMIT 1)) > 0`, and where `q` depends on the row around it
+/// without the limit, which DataFusion cannot pull out.
+fn counted(exists: Exists) -> Result<Transformed<Expr>> {
+    let query = &exists.subquery;
+    let mut rows = LogicalPlanBuilder::from(query.subquery.as_ref().clone());
+    if query.outer_ref_columns.is_empty() {
+        rows = rows.limit(0, Some(1))?;
+    }
+    let counted = rows.aggregate(Vec::<Expr>::new(), [count_all()])?.build()?;
+    let counted = Expr::ScalarSubquery(Subquery {
+        subquery: Arc::new(counted),
+        ..query.clone()
+    });
+    Ok(Transformed::yes(match exists.negated {
+        true => counted.eq(lit(0_i64)),
+        false => counted.gt(lit(0_i64)),
+    }))
+}
+
+/// Whether any of a node's own expressions has a query in it that gives a value or is asked for rows.
+fn has_query(node: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     node.apply_expressions(|expr| {
-        found = expr.exists(|e| Ok(matches!(e, Expr::ScalarSubquery(_))))?;
+        found = expr.exists(|e| Ok(matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_))))?;
         Ok(match found {
             true => TreeNodeRecursion::Stop,
             false => TreeNodeRecursion::Continue,

@@ -291,3 +291,45 @@ async fn a_question_to_the_catalog_has_the_priority_of_its_role() {
     cancelled(&admin, &pid, running).await;
     server.stop();
 }
+
+/// Joins whose filters refuse every pair of rows: nested loops, and one by hash where all keys are
+/// equal.
+const FRUITLESS: [&str; 3] = [
+    "SELECT count(*) FROM generate_series(1, 300000) AS a(i), generate_series(1, 300000) AS b(j) \
+     WHERE i + j < 0",
+    "SELECT count(*) FROM generate_series(1, 300000) AS a(i) \
+     JOIN generate_series(1, 300000) AS b(j) ON i / 1000000 = j / 1000000 AND i + j < 0",
+    "SELECT count(*) FROM generate_series(1, 300000) AS a(i) \
+     LEFT JOIN generate_series(1, 300000) AS b(j) ON i + j < 0",
+];
+
+/// Such a join makes no rows for minutes, in one poll. More of them than there are threads leave
+/// the others their turn, and end when they are cancelled.
+#[tokio::test]
+async fn joins_without_rows_leave_the_threads_to_others() {
+    let server = Server::unprivileged();
+    let admin = server.client().await;
+    for sql in FRUITLESS {
+        let mut busy = Vec::new();
+        for _ in 0..workers() + 1 {
+            let client = Arc::new(server.client().await);
+            let pid = pid(&client).await;
+            let before = busy_ns(&server, "query");
+            busy.push((pid, begin(&client, sql)));
+            eventually("it works", async || {
+                busy_ns(&server, "query") > before + 20 * BUSY_NS
+            })
+            .await;
+        }
+        let other = "SELECT count(*) FROM generate_series(1, 10) AS a(i) WHERE i > 5";
+        for _ in 0..10 {
+            assert_eq!(value(&admin, other).await, "5", "beside {sql}");
+        }
+        for (pid, running) in busy {
+            assert!(!running.is_finished(), "it runs still: {sql}");
+            cancelled(&admin, &pid, running).await;
+        }
+        server.comes_to_rest(sql).await;
+    }
+    server.stop();
+}

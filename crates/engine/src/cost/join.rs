@@ -18,6 +18,7 @@ use datafusion::physical_plan::joins::utils::JoinFilter;
 
 use super::relation::{Column, Relation};
 use super::{defaults, weights};
+use crate::yielding::unwatched;
 
 /// What is joined, and how.
 pub(super) struct Join<'a> {
@@ -158,7 +159,8 @@ impl Join<'_> {
         let Some(filter) = self.filter else {
             return 1.0;
         };
-        self.pairs(filter).selectivity(filter.expression().as_ref())
+        self.pairs(filter)
+            .selectivity(unwatched(filter.expression().as_ref()))
     }
 
     /// The operators that the rest of the condition takes for each pair.
@@ -166,7 +168,8 @@ impl Join<'_> {
         let Some(filter) = self.filter else {
             return 0.0;
         };
-        self.pairs(filter).operators(filter.expression().as_ref())
+        self.pairs(filter)
+            .operators(unwatched(filter.expression().as_ref()))
     }
 
     /// The pairs of rows that `filter` looks at.

@@ -304,7 +304,6 @@ impl System {
             .with_default_features()
             .with_physical_optimizer_rules(MergeLargeJoins::among_rules(environment))
             .with_physical_optimizer_rule(Arc::new(LeanPlainScans::new(environment)))
-            .with_physical_optimizer_rule(Arc::new(crate::yielding::YieldAfterJoins))
             .build();
         let mut context = SessionContext::new_with_state(state);
         context.register_catalog(DATABASE, Arc::new(MemoryCatalogProvider::new()));

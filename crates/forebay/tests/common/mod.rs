@@ -253,6 +253,20 @@ impl Server {
         ticks(11) + ticks(12)
     }
 
+    /// Waits until it takes no processor time for a while, and fails with `what` if it never does.
+    pub async fn comes_to_rest(&self, what: &str) {
+        let mut ticks = self.processor_ticks();
+        let mut calm = 0;
+        eventually(what, async || {
+            tokio::time::sleep(POLL_INTERVAL).await;
+            let now = self.processor_ticks();
+            calm = if now <= ticks + 1 { calm + 1 } else { 0 };
+            ticks = now;
+            calm >= 5
+        })
+        .await;
+    }
+
     /// Its threads, as Linux shows them.
     pub fn threads(&self) -> Vec<Thread> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid()));
