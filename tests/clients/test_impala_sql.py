@@ -503,6 +503,20 @@ class TestTables:
             assert not left.exists()
             assert rows(impyla, "select * from t") == [(1,)]
 
+    def test_tables_move_with_the_data_directory(self, start, tmp_path):
+        server = start()
+        with connect(server) as impyla:
+            rows(impyla, "create table t (a int) partitioned by (b int)")
+            rows(impyla, "insert into t values (1, 2)")
+            rows(impyla, "create view v as select * from t")
+        server.stop()
+        (tmp_path / "data").rename(tmp_path / "moved")
+        with connect(start(data_dir=tmp_path / "moved")) as impyla:
+            assert rows(impyla, "select * from v") == [(1, 2)]
+            assert location(impyla, "t").parent == tmp_path / "moved" / "warehouse"
+            rows(impyla, "insert into t values (3, 4)")
+            assert sorted(rows(impyla, "select * from v")) == [(1, 2), (3, 4)]
+
     @pytest.mark.parametrize(
         ("statement", "message"),
         [

@@ -148,6 +148,9 @@ impl Server {
     pub async fn open(data_dir: &Path, config: ServerConfig) -> Result<Self> {
         let catalog = Arc::new(Catalog::open(data_dir, &config.bootstrap_role).await?);
         let warehouse = Warehouse::open(data_dir, &catalog.snapshot())?;
+        catalog
+            .commit(&warehouse.moved(&catalog.snapshot()))
+            .await?;
         let admission = Admission::new();
         let sessions = Arc::new(Sessions::new(admission.clone()));
         let audit_failed = AuditFailed::default();

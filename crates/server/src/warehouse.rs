@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use forebay_catalog::{Change, RelationDefinition, Snapshot};
+use forebay_catalog::{Change, NewRelation, Relation, RelationDefinition, Snapshot};
 use forebay_lifecycle::QueryId;
 
 use crate::{Error, Result};
@@ -30,7 +30,8 @@ impl Warehouse {
     /// # Errors
     /// When it can be neither read nor made.
     pub(crate) fn open(data_dir: &Path, snapshot: &Snapshot) -> Result<Self> {
-        let root = std::path::absolute(data_dir)
+        // One path, by whatever detour the server is told of it.
+        let root = fs::canonicalize(data_dir)
             .map_err(|error| unusable(data_dir, &error))?
             .join(FOLDER);
         let warehouse = Self { root };
@@ -46,15 +47,10 @@ impl Warehouse {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        let relations = snapshot.schemas().flat_map(|s| s.relations.values());
-        // By its name, which is never used twice: the data directory may have been moved, or be reached
-        // by another path than before, and no table's files may go for that.
-        let named: HashSet<OsString> = relations
-            .filter_map(|relation| {
-                folder(&relation.definition)?
-                    .file_name()
-                    .map(OsString::from)
-            })
+        // By its name, which is never used twice: the data directory may have been moved, and no table's
+        // files may go for that.
+        let named: HashSet<OsString> = owners(snapshot)
+            .filter_map(|(_, folder)| folder.file_name().map(OsString::from))
             .collect();
         for entry in entries {
             let entry = entry?;
@@ -65,6 +61,33 @@ impl Warehouse {
             }
         }
         Ok(())
+    }
+
+    /// What makes the tables of `snapshot` find their folders again, where the data directory has been
+    /// moved since they were made.
+    pub(crate) fn moved(&self, snapshot: &Snapshot) -> Vec<Change> {
+        let moved = owners(snapshot).filter_map(|(relation, was)| {
+            let is = self.root.join(was.file_name()?);
+            let RelationDefinition::Table(table) = &relation.definition else {
+                return None;
+            };
+            if is == was || !is.is_dir() {
+                return None;
+            }
+            tracing::info!(folder = %is.display(), was = %was.display(), "a table's files were moved");
+            let mut table = table.clone();
+            table.location = location(&is);
+            Some(Change::CreateRelation {
+                relation: NewRelation {
+                    schema: relation.schema.clone(),
+                    name: relation.name.clone(),
+                    owner: relation.owner.clone(),
+                    definition: RelationDefinition::Table(table),
+                },
+                or_replace: true,
+            })
+        });
+        moved.collect()
     }
 
     /// Makes an empty folder for a table.
@@ -100,8 +123,7 @@ pub(crate) struct NewFolder {
 impl NewFolder {
     /// The place of a table's files.
     pub(crate) fn location(&self) -> String {
-        let path = self.path.as_deref().unwrap_or(Path::new(""));
-        format!("{}/", path.display())
+        location(self.path.as_deref().unwrap_or(Path::new("")))
     }
 
     /// Leaves the folder to the catalog: whether a table names it is being decided.
@@ -155,6 +177,17 @@ pub(crate) fn sync(folder: &Path) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
+/// A folder as the place of a table's files.
+fn location(folder: &Path) -> String {
+    format!("{}/", folder.display())
+}
+
+/// The tables that have folders, with these.
+fn owners(snapshot: &Snapshot) -> impl Iterator<Item = (&Relation, PathBuf)> {
+    let relations = snapshot.schemas().flat_map(|s| s.relations.values());
+    relations.filter_map(|relation| Some((&**relation, folder(&relation.definition)?)))
+}
+
 /// The folder that belongs to a table.
 fn folder(definition: &RelationDefinition) -> Option<PathBuf> {
     match definition {
@@ -174,14 +207,13 @@ pub(crate) fn lost(before: &Snapshot, after: &Snapshot, change: &Change) -> Vec<
     if !changes_files {
         return Vec::new();
     }
-    let all = before.schemas().flat_map(|s| s.relations.values());
-    all.filter_map(|old| {
-        let had = folder(&old.definition)?;
-        let now = after.relation(&old.schema, &old.name);
-        let has = now.and_then(|now| folder(&now.definition));
-        (has.as_ref() != Some(&had)).then_some(had)
-    })
-    .collect()
+    owners(before)
+        .filter_map(|(old, had)| {
+            let now = after.relation(&old.schema, &old.name);
+            let has = now.and_then(|now| folder(&now.definition));
+            (has.as_ref() != Some(&had)).then_some(had)
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -227,8 +259,13 @@ mod tests {
         fs::create_dir(&moved).unwrap();
         fs::rename(data_dir.path().join(FOLDER), moved.join(FOLDER)).unwrap();
         let detour = moved.join("..").join("moved");
-        Warehouse::open(&detour, &snapshot).unwrap();
-        assert!(moved.join(FOLDER).join(kept.file_name().unwrap()).is_dir());
+        let warehouse = Warehouse::open(&detour, &snapshot).unwrap();
+        let now = moved.join(FOLDER).join(kept.file_name().unwrap());
+        assert!(now.is_dir());
+        let changes = warehouse.moved(&snapshot);
+        assert_eq!(changes, [table("public", super::location(&now))]);
+        let snapshot = snapshot.apply(&changes[0]).unwrap();
+        assert_eq!(warehouse.moved(&snapshot), []);
     }
 
     #[test]

@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use tokio::time::{Sleep, sleep};
 
-/// How long a connection may stay without a request: as long as a session without a connection.
-const MAX_IDLE: Duration = Duration::from_secs(60 * 60);
+use super::MAX_IDLE;
 
 /// What those who answer a connection's requests tell the one who reads it.
 #[derive(Debug, Default)]

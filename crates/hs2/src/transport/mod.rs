@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutWriter;
 use tokio_rustls::TlsAcceptor;
 
 use crate::front::Front;
@@ -25,10 +26,21 @@ pub type TlsSource = Arc<dyn Fn() -> TlsAcceptor + Send + Sync>;
 /// The first byte of a connection that is encrypted from its beginning.
 const TLS_HANDSHAKE: u8 = 0x16;
 
+/// How long a connection may stay without a request (HTTP), and an answer may stand still because its
+/// client does not read: as long as a session without a connection.
+const MAX_IDLE: Duration = Duration::from_secs(60 * 60);
+
 /// A connection, encrypted or not.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// The connection; writing to it fails when nothing could be written for so long.
+fn impatient<S: Stream + 'static>(stream: S, patience: Duration) -> Box<dyn Stream> {
+    let mut stream = TimeoutWriter::new(stream);
+    stream.set_timeout(Some(patience));
+    Box::new(Box::pin(stream))
+}
 
 /// A connection that has been accepted.
 pub(crate) struct Accepted {
@@ -89,9 +101,31 @@ async fn begin(socket: TcpStream, tls: Option<TlsSource>) -> Option<(Box<dyn Str
         return None;
     }
     if first[0] != TLS_HANDSHAKE {
-        return Some((Box::new(socket), false));
+        return Some((impatient(socket, MAX_IDLE), false));
     }
     let acceptor = tls?();
     let stream = acceptor.accept(socket).await.ok()?;
-    Some((Box::new(stream), true))
+    Some((impatient(stream, MAX_IDLE), true))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_reads_is_given_up() {
+        let (ours, mut theirs) = tokio::io::duplex(4);
+        let mut stream = impatient(ours, Duration::from_millis(1));
+        let error = stream.write_all(b"an answer").await.expect_err("too long");
+        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+        let mut read = [0; 4];
+        theirs.read_exact(&mut read).await.expect("what fitted");
+        assert_eq!(&read, b"an a");
+        stream
+            .write_all(b"more")
+            .await
+            .expect("there is room again");
+    }
 }
