@@ -71,8 +71,9 @@ class TestRightAfterTheEnd:
 
         def rounds() -> None:
             with client(server) as connection:
-                for _ in range(ROUNDS // THREADS):
-                    operation = connection.execute("describe nation")
+                for number in range(ROUNDS // THREADS):
+                    statement = ["describe nation", "show tables", "show databases"][number % 3]
+                    operation = connection.execute(statement)
                     blank = [connection.summary(operation).nodes]
                     connection.finish(operation)
                     connection.close_operation(operation)

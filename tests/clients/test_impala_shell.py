@@ -343,10 +343,11 @@ class TestTerminal:
 
     def test_a_statement_without_a_plan_has_no_summary(self, server, protocol, open_shell):
         terminal = open_shell(server, protocol)
-        terminal.send("describe nation;")
-        terminal.expect(PROMPT)
-        terminal.send("summary;")
-        assert "Summary not available" in terminal.expect(PROMPT)
+        for statement in ["describe nation;", "show tables;", "show databases;", "show roles;"]:
+            terminal.send(statement)
+            terminal.expect(PROMPT)
+            terminal.send("summary;")
+            assert "Summary not available" in terminal.expect(PROMPT), statement
 
     def test_progress(self, server, protocol, open_shell):
         """Both kinds are shown while a query runs."""

@@ -130,7 +130,7 @@ class TestShow:
         for statement, message in [
             ("show table stats v", "SHOW TABLE STATS not applicable to a view: default.v"),
             ("show partitions v", "SHOW PARTITIONS not applicable to a view"),
-            ("show create table nowhere", "Could not resolve table reference: 'nowhere'"),
+            ("show create table nowhere", "Table does not exist: default.nowhere"),
             ("show table stats", "ParseException"),
         ]:
             with pytest.raises(REFUSED, match=re.escape(message)):
@@ -388,6 +388,74 @@ class TestTables:
         with pytest.raises(REFUSED, match="must be the last ones"):
             rows(own, "create table u partitioned by (a) as select 1 as a, 2 as b")
 
+    PARTED = "create table p (a int, b string) partitioned by (year int, kind string)"
+
+    def test_inserts_with_partitions(self, own):
+        rows(own, self.PARTED)
+        for statement, written in [
+            # In another order than the table's; the query's last column is the open one's.
+            ("insert into p partition (kind, year=2023 + 1) select 1, 'x', 'new'", 1),
+            ("insert into p partition (year=2024, kind='it''s') values (2, 'y'), (3, null)", 2),
+            ("insert into table default.p (b) partition (year, kind='old') select 'z', 2023", 1),
+            ("insert into p partition (year, kind) select 5, 'v', 2022, 'old'", 1),
+            ("insert into p (kind, b, a) partition (`YEAR`=2021) select 'k', 'w', 6", 1),
+            (
+                "insert into p partition (year=2020, kind='u') with q as (select 7 as a, 'q' as b) "
+                "select a, b from q union all select 8, 'r'",
+                2,
+            ),
+        ]:
+            with own.cursor() as cursor:
+                cursor.execute(statement)
+                assert cursor.rowcount == written, statement
+        assert rows(own, "select * from p order by a") == [
+            (1, "x", 2024, "new"),
+            (2, "y", 2024, "it's"),
+            (3, None, 2024, "it's"),
+            (5, "v", 2022, "old"),
+            (6, "w", 2021, "k"),
+            (7, "q", 2020, "u"),
+            (8, "r", 2020, "u"),
+            (None, "z", 2023, "old"),
+        ]
+        parts = [row[:2] for row in rows(own, "show partitions p")]
+        assert ("2024", "new") in parts and ("2023", "old") in parts
+        plan = rows(own, "explain insert into p partition (year=2020, kind='u') select 1, 'x'")
+        assert plan
+
+    @pytest.mark.parametrize(
+        ("statement", "message"),
+        [
+            ("insert into p partition (year=1) select 1, 'x'", "Missing columns are: kind"),
+            ("insert into p partition (year=1, kind, c) select 1, 'x', 'y'", "Unknown column 'c' in partition clause"),
+            ("insert into p partition (a=1, year=1, kind) select 1, 'x'", "Column 'a' is not a partition column"),
+            ("insert into q partition (year=1) select 1", "'default.q' is not partitioned"),
+            ("insert into r partition (year=1) select 1", "Table does not exist: default.r"),
+            ("insert into nowhere.r partition (year=1) select 1", "Database does not exist: nowhere"),
+            ("insert into p partition (year=1, kind='x') select 1", "AnalysisException"),
+            ("insert overwrite table p partition (year=1, kind='x') select 1", "INSERT OVERWRITE is not supported"),
+        ],
+    )
+    def test_partitions_that_do_not_fit(self, own, statement, message):
+        rows(own, self.PARTED)
+        rows(own, "create table q (a int)")
+        with pytest.raises(REFUSED, match=re.escape(message)):
+            rows(own, statement)
+        assert rows(own, "select * from p") == []
+
+    def test_partitions_of_files_that_were_there(self, start, tmp_path):
+        """The columns are those of the files: nobody has declared any."""
+        duckdb = pytest.importorskip("duckdb")
+        folder = tmp_path / "parted"
+        with duckdb.connect() as duck:
+            duck.execute(
+                "COPY (SELECT i AS a, 'w' AS word, i % 2 AS half FROM range(2) t(i)) "
+                f"TO '{folder}' (FORMAT parquet, PARTITION_BY (half))"
+            )
+        with connect(start(folder)) as impyla:
+            rows(impyla, "insert into parted partition (half='7') select 7, 'new'")
+            assert rows(impyla, "select * from parted where a = 7") == [(7, "new", "7")]
+
     def test_dropping_takes_the_files_along(self, own):
         rows(own, "create table t as select 1 as a")
         folder = location(own, "t")
@@ -557,6 +625,76 @@ class TestOptions:
         assert len(verbose) == len(standard)
         assert ask(impyla, "explain select 1")[0] == ["Explain String"]
 
+    @pytest.mark.parametrize(
+        ("codec", "found"),
+        [
+            ("NONE", "UNCOMPRESSED"),
+            ("SNAPPY", "SNAPPY"),
+            ("lz4", "LZ4"),
+            ("gzip", "GZIP"),
+            ("zstd:9", "ZSTD"),
+            ("", "ZSTD"),
+        ],
+    )
+    def test_compression_codec(self, own, codec, found):
+        """What a session writes is compressed as it says, whoever made the table."""
+        options = {"COMPRESSION_CODEC": codec}
+        rows(own, "create table t (a bigint, b string)", configuration={"COMPRESSION_CODEC": "NONE"})
+        rows(own, "insert into t select 1, 'x'", configuration=options)
+        assert self.codecs(own, "t") == [found]
+        # Partitions too, and tables of queries.
+        rows(
+            own,
+            "create table u partitioned by (k) as select 1 as a, 'x' as k union all select 2, 'y'",
+            configuration=options,
+        )
+        assert self.codecs(own, "u") == [found]
+        assert rows(own, "select a, k from u order by a") == [(1, "x"), (2, "y")]
+
+    def test_compression_codec_is_of_the_session(self, start):
+        server = start()
+        shell_ran = shell(
+            server,
+            "create table t (a int)",
+            "set compression_codec=snappy",
+            "insert into t values (1)",
+            "set compression_codec=",
+            "insert into t values (2)",
+        )
+        assert shell_ran.returncode == 0, shell_ran.stderr
+        with connect(server) as impyla:
+            assert self.codecs(impyla, "t") == ["SNAPPY", "ZSTD"]
+            with pytest.raises(REFUSED, match="Invalid value for query option COMPRESSION_CODEC: 'BZIP2'"):
+                rows(impyla, "insert into t values (3)", configuration={"COMPRESSION_CODEC": "BZIP2"})
+            assert sorted(rows(impyla, "select a from t")) == [(1,), (2,)]
+        with server.connect() as db:
+            # PostgreSQL's clients say it in DataFusion's words.
+            db.execute("SET datafusion.execution.parquet.compression = 'gzip(1)'")
+            db.execute("INSERT INTO t VALUES (4)")
+        with connect(server) as impyla:
+            assert self.codecs(impyla, "t") == ["GZIP", "SNAPPY", "ZSTD"]
+
+    def test_compression_takes_no_right(self, start):
+        """Everybody may choose, but for levels that take much memory."""
+        server = start()
+        with server.connect() as db:
+            db.execute("CREATE ROLE ada LOGIN")
+        with connect(server, user="ada", auth_mechanism="PLAIN", password="none") as ada:
+            options = {"COMPRESSION_CODEC": "ZSTD:19"}
+            rows(ada, "create table t as select 1 as a", configuration=options)
+            assert self.codecs(ada, "t") == ["ZSTD"]
+            with pytest.raises(REFUSED, match="levels of ZSTD above 19"):
+                rows(ada, "insert into t values (2)", configuration={"COMPRESSION_CODEC": "ZSTD:20"})
+
+    def codecs(self, connection, table: str) -> list[str]:
+        """How the columns in a table's files are compressed, as their footers say."""
+        duckdb = pytest.importorskip("duckdb")
+        files = [row[0] for row in rows(connection, f"show files in {table}")]
+        assert files
+        with duckdb.connect() as duck:
+            found = duck.execute("select distinct compression from parquet_metadata(?)", [files])
+            return sorted(codec for (codec,) in found.fetchall())
+
     def test_default_file_format(self, own):
         made = "create table {} as select * from (values (1), (2)) v"
         rows(own, made.format("texts"), configuration={"DEFAULT_FILE_FORMAT": "JSON"})
@@ -574,7 +712,18 @@ class TestErrors:
             ("select x from nation", "AnalysisException: Could not resolve column/field reference: 'x'"),
             ("select * from default.nowhere", "Could not resolve table reference: 'default.nowhere'"),
             ("select nothing_at_all(1)", "nothing_at_all() unknown"),
-            ("use nowhere", "Database does not exist: nowhere"),
+            ("use nowhere", "AnalysisException: Database does not exist: nowhere"),
+            ("show tables in nowhere", "AnalysisException: Database does not exist: nowhere"),
+            ("show views in nowhere like 'a*'", "AnalysisException: Database does not exist: nowhere"),
+            ("show functions in nowhere", "AnalysisException: Database does not exist: nowhere"),
+            ("describe database nowhere", "AnalysisException: Database does not exist: nowhere"),
+            ("describe nowhere", "AnalysisException: Could not resolve path: 'nowhere'"),
+            ("describe default.nowhere", "AnalysisException: Could not resolve path: 'default.nowhere'"),
+            ("describe formatted nowhere", "AnalysisException: Table does not exist: default.nowhere"),
+            ("show table stats nowhere", "AnalysisException: Table does not exist: default.nowhere"),
+            ("show column stats default.nowhere", "AnalysisException: Table does not exist: default.nowhere"),
+            ("show partitions elsewhere.t", "AnalysisException: Database does not exist: elsewhere"),
+            ("show files in nowhere", "AnalysisException: Table does not exist: default.nowhere"),
         ],
     )
     def test_words(self, impyla, statement, message):

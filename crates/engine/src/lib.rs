@@ -13,6 +13,7 @@
 
 mod catalogs;
 mod clauses;
+mod compression;
 mod config;
 mod cost;
 pub mod digits;
@@ -43,6 +44,7 @@ mod views;
 mod yielding;
 
 pub use clauses::ClauseColumns;
+pub use compression::{PARQUET_COMPRESSION, check_parquet_compression};
 pub use config::EngineConfig;
 pub use cost::{CostConstants, Estimate, estimate};
 pub use error::{EngineError, Position};

@@ -27,7 +27,9 @@ use crate::parameters::{self, ParameterTypes};
 use crate::runtime::{QueryRuntime, RunningTask, caught};
 use crate::states::PlanningState;
 use crate::yielding::{Reader, give_way};
-use crate::{Engine, EngineError, MemoryGrant, Vantage, memory, rewrite, system, types, views};
+use crate::{
+    Engine, EngineError, MemoryGrant, Vantage, compression, memory, rewrite, system, types, views,
+};
 
 /// Batches that may wait between the query runtime and the one who reads them. A reader that
 /// stops reading stops the plan after this many.
@@ -275,7 +277,10 @@ impl Engine {
         let was_optimized = values.is_empty() && statement.is_optimized();
         let logical = statement.optimized(&state, values)?;
         let planner = state.query_planner();
-        let physical = planner.create_physical_plan(&logical, &*state).await?;
+        let mut physical = planner.create_physical_plan(&logical, &*state).await?;
+        if let LogicalPlan::Dml(_) = &*logical {
+            physical = compression::as_session_says(physical, &state).await?;
+        }
         let reader = Arc::new(Reader::default());
         let physical = give_way(physical, &reader)?;
         let (schema, output) = if statement.returns_count() {

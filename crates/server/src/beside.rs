@@ -50,6 +50,7 @@ impl Session {
             notices: Arc::default(),
             in_script: false,
             told: std::collections::HashMap::new(),
+            hides_plans: false,
         }
     }
 
@@ -58,8 +59,13 @@ impl Session {
     /// # Errors
     /// An unknown setting, a value that it does not take, or one for superusers.
     pub fn put_setting(&mut self, name: &str, value: &str) -> Result<()> {
-        self.check_may_set(name)?;
-        self.settings.set(name, &stored_values(name, value), false)
+        self.change_setting(name, Some(&stored_values(name, value)), false)
+    }
+
+    /// From now on statements of the session are shown without a plan: they are queries of the system
+    /// catalog that stand for what its client has asked for in other words.
+    pub fn hide_plans(&mut self) {
+        self.hides_plans = true;
     }
 
     /// The role that logged in.

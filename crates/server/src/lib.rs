@@ -51,7 +51,9 @@ pub use forebay_admission::Held;
 pub use forebay_catalog::{QueueAttributes, Relation, RelationDefinition};
 pub use forebay_catalog::{TableDefinition, ViewDefinition};
 pub use forebay_engine::{Backend, QueueTotals, RelationFacts, SettingRow, TableFile};
-pub use forebay_engine::{Notice, Notices, PG_TYPE, digits, texts_of, value_of_text};
+pub use forebay_engine::{
+    Notice, Notices, PARQUET_COMPRESSION, PG_TYPE, digits, texts_of, value_of_text,
+};
 pub use forebay_lifecycle::Health as HistoryHealth;
 pub use forebay_lifecycle::profile::{Profile, ScanProgress};
 pub use forebay_lifecycle::{

@@ -51,6 +51,7 @@ pub(crate) struct Running {
     execution_deadline: Option<Deadline>,
     suspended: bool,
     returned_rows: bool,
+    hides_plan: bool,
     holds: Holds,
 }
 
@@ -142,8 +143,14 @@ impl Running {
             execution_deadline: None,
             suspended: false,
             returned_rows: false,
+            hides_plan: false,
             holds: Holds::default(),
         }
+    }
+
+    /// Nobody is to be shown the statement's plan.
+    pub(crate) fn hide_plan(&mut self) {
+        self.hides_plan = true;
     }
 
     /// The statement was granted a slot.
@@ -244,8 +251,10 @@ impl Running {
             facts.clauses = Some(clauses(&launched.clauses));
             facts.cache_hits = Some(launched.cache_hits);
         });
-        let (plan, redactor) = (launched.metrics.clone(), Arc::clone(&self.redactor));
-        query.attach_plan(Arc::new(MeasuredPlan { plan, redactor }));
+        if !self.hides_plan {
+            let (plan, redactor) = (launched.metrics.clone(), Arc::clone(&self.redactor));
+            query.attach_plan(Arc::new(MeasuredPlan { plan, redactor }));
+        }
         query.event_at(launched.planned, "Planning finished");
         query.set_running_since(launched.began);
     }

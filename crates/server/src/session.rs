@@ -72,6 +72,8 @@ pub struct Session {
     pub(crate) in_script: bool,
     /// Values of reported settings that the client knows.
     pub(crate) told: HashMap<&'static str, String>,
+    /// Whether its statements are looks into the catalog, whose plans are nobody's business.
+    pub(crate) hides_plans: bool,
 }
 
 impl Session {
@@ -107,6 +109,7 @@ impl Session {
             notices: Arc::default(),
             in_script: false,
             told: HashMap::new(),
+            hides_plans: false,
         };
         session.adopt_settings(role, request)?;
         Ok(session)
@@ -311,6 +314,12 @@ impl Session {
     /// session was opened for.
     pub fn set_shown_database(&mut self, database: Arc<str>) {
         self.identity.shown_database = database;
+    }
+
+    /// What the client takes for its database.
+    #[must_use]
+    pub fn shown_database(&self) -> &str {
+        &self.identity.shown_database
     }
 
     /// Whom a proxy names as the client, for profiles.

@@ -331,13 +331,17 @@ impl Session {
             http_origin: self.identity.http_origin.clone(),
         });
         self.show_activity(Activity::Active, Some((&shown, query.id())));
-        Running::new(
+        let mut running = Running::new(
             query,
             Arc::clone(&self.handle),
             Arc::clone(&self.server.inner.sessions.tally),
             Arc::clone(&self.server.inner.redactor),
             TimeLimits::of(&self.settings),
-        )
+        );
+        if self.hides_plans {
+            running.hide_plan();
+        }
+        running
     }
 
     /// Every statement runs in a transaction; outside a block, in one of its own.

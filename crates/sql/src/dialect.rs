@@ -36,8 +36,8 @@ pub(crate) struct BoundedDialect {
     postgresql: PostgreSqlDialect,
     steps_left: Cell<usize>,
     statements_left: Cell<usize>,
-    /// Whether there is `DIV`.
-    impalas_operators: bool,
+    /// Whether it is read as Impala's clients write it.
+    impalas: bool,
 }
 
 impl BoundedDialect {
@@ -47,20 +47,20 @@ impl BoundedDialect {
             postgresql: PostgreSqlDialect {},
             steps_left: Cell::new(STEPS + STEPS_PER_TOKEN * tokens),
             statements_left: Cell::new(STATEMENTS),
-            impalas_operators: false,
+            impalas: false,
         }
     }
 
-    /// The same, and `a DIV b` is an expression.
-    pub(crate) fn with_impalas_operators(tokens: usize) -> Self {
+    /// The same where `a DIV b` is an expression, and `t PARTITION (…)` in an `INSERT` is no alias of `t`.
+    pub(crate) fn of_impala(tokens: usize) -> Self {
         Self {
-            impalas_operators: true,
+            impalas: true,
             ..Self::new(tokens)
         }
     }
 
     fn is_at_div(&self, parser: &Parser) -> bool {
-        self.impalas_operators && is_keyword(parser, 0, Keyword::DIV)
+        self.impalas && is_keyword(parser, 0, Keyword::DIV)
     }
 
     /// `DIV right` behind `left`.
@@ -196,6 +196,10 @@ impl Dialect for BoundedDialect {
             || self.postgresql.is_reserved_for_identifier(keyword)
     }
 
+    fn supports_insert_table_alias(&self) -> bool {
+        !self.impalas && self.postgresql.supports_insert_table_alias()
+    }
+
     same_as_postgresql! {
         identifier_quote_style(identifier: &str) -> Option<char>;
         is_delimited_identifier_start(c: char) -> bool;
@@ -226,7 +230,6 @@ impl Dialect for BoundedDialect {
         supports_alter_column_type_using() -> bool;
         supports_notnull_operator() -> bool;
         supports_interval_options() -> bool;
-        supports_insert_table_alias() -> bool;
         supports_create_table_like_parenthesized() -> bool;
         supports_select_wildcard_with_alias() -> bool;
         supports_comma_separated_trim() -> bool;

@@ -6,6 +6,12 @@ pub(crate) const SYNTAX_ERROR: &str = "42601";
 pub(crate) const TOO_COMPLEX: &str = "54001";
 /// SQLSTATE of a statement that PostgreSQL knows and Forebay has not.
 pub(crate) const NOT_SUPPORTED: &str = "0A000";
+/// SQLSTATE of a column that a table has not.
+pub(crate) const UNDEFINED_COLUMN: &str = "42703";
+/// SQLSTATE of a column that is named twice.
+pub(crate) const DUPLICATE_COLUMN: &str = "42701";
+/// SQLSTATE of what cannot be done with an object of its kind.
+pub(crate) const WRONG_OBJECT: &str = "42809";
 /// SQLSTATE of a parameter number that cannot exist.
 pub(crate) const UNDEFINED_PARAMETER: &str = "42P02";
 /// SQLSTATE of a value that is not allowed at its place.

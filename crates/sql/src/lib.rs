@@ -49,7 +49,8 @@ pub use classify::{Class, LockMode, RelationUse};
 pub use datafusion_sql::parser::{CreateExternalTable, Statement as DfStatement};
 pub use error::ParseError;
 pub use impala::{
-    IMPALA_VERSION, ImpalaStatement, RelationView, impala_functions, is_impala_word, parse_impala,
+    IMPALA_VERSION, ImpalaStatement, PartitionedTable, RelationView, impala_functions,
+    is_impala_word, parse_impala, partition_target, settle_partition,
 };
 pub use limits::STACK_BYTES;
 pub use parser::parse;

@@ -264,7 +264,10 @@ impl Front {
         let parsed = Arc::new(parsed.pop().expect("one statement"));
         let options = client.options_with([])?;
         let text = Arc::clone(&parsed.text);
-        let statement = ImpalaStatement::Sql(parsed);
+        let statement = ImpalaStatement::Catalog {
+            query: parsed,
+            schema: None,
+        };
         self.start(client, options, operation_type, 0, text, statement)
             .await
     }

@@ -5,6 +5,7 @@ mod execute;
 mod fetch;
 mod info;
 mod metadata;
+mod partition;
 mod profile;
 mod relation;
 mod statement;

@@ -9,12 +9,12 @@ use forebay_server::{Parsed, QueryId, Relation, Session};
 use forebay_sql::{ImpalaStatement, Statement};
 
 use super::execute::schema_of;
-use super::{ddl_text, relation};
+use super::{ddl_text, partition, relation};
 use crate::error::{self, Error};
 use crate::front::Front;
 use crate::operation::driver::Work;
 use crate::rows::types;
-use crate::session::{ClientSession, options};
+use crate::session::{ClientSession, database_of, options};
 
 type Prepared = (Work, Option<SchemaRef>);
 
@@ -41,9 +41,23 @@ impl Front {
             (work, schema)
         };
         Ok(match statement {
-            ImpalaStatement::Sql(parsed) => return prepare_sql(session, id, parsed).await,
+            ImpalaStatement::Sql(parsed) => {
+                let parsed = partition::settled(session, id, parsed).await?;
+                return prepare_sql(session, id, parsed).await;
+            }
+            ImpalaStatement::Catalog { query, schema } => {
+                if let Some(schema) = schema {
+                    let found = check_schema(session, &schema);
+                    found.map_err(|error| refused(session, id, &text, "SHOW", &error))?;
+                }
+                session.hide_plans();
+                return prepare_sql(session, id, query).await;
+            }
             ImpalaStatement::Use(database) => {
-                client.use_database(&schema_of(&database))?;
+                let schema = schema_of(&database);
+                let found = check_schema(session, &schema);
+                found.map_err(|error| refused(session, id, &text, "USE", &error))?;
+                client.use_database(&schema)?;
                 made("USE", None)
             }
             ImpalaStatement::SetOption { name, value } => {
@@ -74,17 +88,31 @@ impl Front {
                 made("COMPUTE STATS", Some(summary_row(summary)))
             }
             ImpalaStatement::Describe { table, name } => {
-                let schema = columns_of(session, id, table).await?;
+                let schema = match resolved(session, table).await {
+                    // A view may be there without what it reads.
+                    Err(error)
+                        if error.sqlstate == UNDEFINED_TABLE
+                            && session.relation(&name).is_none() =>
+                    {
+                        let path = written(&name);
+                        let message = format!("Could not resolve path: '{path}'");
+                        Err(forebay_server::Error::new(UNDEFINED_TABLE, message))
+                    }
+                    schema => schema,
+                };
+                let schema =
+                    schema.map_err(|error| refused(session, id, &text, "DESCRIBE", &error))?;
                 let relation = session.relation(&name);
                 made("DESCRIBE", Some(described(&schema, relation.as_deref())))
             }
             ImpalaStatement::ShowRelation { view, name } => {
-                let facts = session.relation_facts(&name).await;
+                let facts = match session.relation(&name) {
+                    Some(_) => session.relation_facts(&name).await,
+                    None => Err(missing(session, &name)),
+                };
                 let shown = facts.and_then(|facts| relation::shown(view, &facts));
-                let rows = shown.map_err(|error| {
-                    session.refuse(id, &text, view.statement_type(), &error);
-                    Error::of_query(id, &error::text(&error))
-                })?;
+                let rows = shown
+                    .map_err(|error| refused(session, id, &text, view.statement_type(), &error))?;
                 made(view.statement_type(), Some(rows))
             }
             ImpalaStatement::KillQuery(query) => {
@@ -112,6 +140,53 @@ impl Front {
     }
 }
 
+/// `42P01`, of a relation.
+const UNDEFINED_TABLE: &str = "42P01";
+
+/// Book-keeps a statement that cannot begin, and says why.
+pub(super) fn refused(
+    session: &mut Session,
+    id: QueryId,
+    text: &Arc<str>,
+    statement_type: &'static str,
+    error: &forebay_server::Error,
+) -> Error {
+    session.refuse(id, text, statement_type, error);
+    Error::of_query(id, &error::text(error))
+}
+
+fn check_schema(session: &Session, schema: &str) -> Result<(), forebay_server::Error> {
+    match session.has_schema(schema) {
+        true => Ok(()),
+        false => {
+            let message = format!("schema \"{schema}\" does not exist");
+            Err(forebay_server::Error::new("3F000", message))
+        }
+    }
+}
+
+/// What is wrong with the name of a relation that is not there, in Impala's words.
+pub(super) fn missing(session: &Session, name: &[String]) -> forebay_server::Error {
+    if let [schema, _] = name
+        && let Err(error) = check_schema(session, schema)
+    {
+        return error;
+    }
+    let message = match name {
+        [name] => format!("Table does not exist: {}.{name}", session.shown_database()),
+        name => format!("Table does not exist: {}", written(name)),
+    };
+    forebay_server::Error::new(UNDEFINED_TABLE, message)
+}
+
+/// A relation's name as its client writes it.
+fn written(name: &[String]) -> String {
+    match name {
+        [schema, name] => format!("{}.{name}", database_of(schema)),
+        name => name.join("."),
+    }
+}
+
 async fn prepare_sql(
     session: &mut Session,
     id: QueryId,
@@ -119,8 +194,7 @@ async fn prepare_sql(
 ) -> Result<Prepared, Error> {
     let refused = |session: &mut Session, error: &forebay_server::Error| {
         let statement_type = parsed.statement.classify().statement_type;
-        session.refuse(id, &parsed.text, statement_type, error);
-        Error::of_query(id, &error::text(error))
+        refused(session, id, &parsed.text, statement_type, error)
     };
     if let Some(error) = not_served(&parsed.statement) {
         return Err(refused(session, &error));
@@ -222,19 +296,19 @@ async fn columns_of(
     id: QueryId,
     select_all: Arc<Parsed>,
 ) -> Result<SchemaRef, Error> {
-    let prepared = session
-        .prepare("", Some(Arc::clone(&select_all)), Vec::new(), Vec::new())
-        .await;
-    match prepared {
-        Ok(prepared) => Ok(prepared
-            .schema()
-            .cloned()
-            .unwrap_or_else(|| text_schema(&[]))),
-        Err(error) => {
-            session.refuse(id, &select_all.text, "DESCRIBE", &error);
-            Err(Error::of_query(id, &error::text(&error)))
-        }
-    }
+    let text = Arc::clone(&select_all.text);
+    let columns = resolved(session, select_all).await;
+    columns.map_err(|error| refused(session, id, &text, "DESCRIBE", &error))
+}
+
+/// The columns of a query.
+pub(super) async fn resolved(
+    session: &mut Session,
+    query: Arc<Parsed>,
+) -> Result<SchemaRef, forebay_server::Error> {
+    let prepared = session.prepare("", Some(query), Vec::new(), Vec::new());
+    let schema = prepared.await?.schema().cloned();
+    Ok(schema.unwrap_or_else(|| text_schema(&[])))
 }
 
 fn described(schema: &Schema, relation: Option<&Relation>) -> RecordBatch {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_server::{Session, Statement};
+use forebay_server::{PARQUET_COMPRESSION, Session, Statement};
 use forebay_sql::{CreateTable, ImpalaStatement};
 
 use crate::error::Error;
@@ -82,7 +82,7 @@ const DEFINITIONS: &[Definition] = &[
     option("BATCH_SIZE", "0", "DEVELOPMENT", Effect::Setting("datafusion.execution.batch_size", positive)),
     accepted("BUFFER_POOL_LIMIT", ""),
     option(CLIENT_IDENTIFIER, "", "ADVANCED", Effect::Setting("application_name", as_it_is)),
-    accepted("COMPRESSION_CODEC", ""),
+    option("COMPRESSION_CODEC", "", "REGULAR", Effect::Setting(PARQUET_COMPRESSION, codec)),
     accepted("COMPUTE_STATS_MIN_SAMPLE_SIZE", "1073741824"),
     accepted("CPU_LIMIT_S", "0"),
     accepted("DEBUG_ACTION", ""),
@@ -301,6 +301,25 @@ fn explain_level(value: &str) -> Option<u8> {
     }
 }
 
+/// A way to compress Parquet files, with its level where there may be one, as DataFusion writes it.
+/// The levels that Impala leaves to its libraries are those that they take themselves.
+fn codec(value: &str) -> Option<String> {
+    let (name, level) = match value.split_once(':') {
+        Some((name, level)) => (name.trim(), Some(level.trim().parse::<u8>().ok()?)),
+        None => (value, None),
+    };
+    Some(match (name.to_uppercase().as_str(), level) {
+        ("NONE", None) => "uncompressed".to_owned(),
+        ("SNAPPY", None) => "snappy".to_owned(),
+        ("LZ4", None) => "lz4".to_owned(),
+        ("GZIP", None) => "gzip(6)".to_owned(),
+        ("ZSTD", level) if (1..=22).contains(&level.unwrap_or(3)) => {
+            format!("zstd({})", level.unwrap_or(3))
+        }
+        _ => return None,
+    })
+}
+
 fn as_it_is(value: &str) -> Option<String> {
     Some(value.to_owned())
 }
@@ -385,6 +404,12 @@ mod tests {
             ("EXEC_TIME_LIMIT_S", "1m"),
             ("EXPLAIN_LEVEL", "4"),
             ("DEFAULT_FILE_FORMAT", "ORC"),
+            ("COMPRESSION_CODEC", "BZIP2"),
+            ("COMPRESSION_CODEC", "SNAPPY:1"),
+            ("COMPRESSION_CODEC", "ZSTD:0"),
+            ("COMPRESSION_CODEC", "ZSTD:23"),
+            ("COMPRESSION_CODEC", "ZSTD:"),
+            ("COMPRESSION_CODEC", "ZSTD:1:1"),
         ] {
             assert!(options.set(name, value).is_err(), "{name}={value}");
         }
@@ -412,6 +437,21 @@ mod tests {
             table("create table t (a int)", &options).format.as_deref(),
             Some("JSON")
         );
+    }
+
+    #[test]
+    fn codecs_are_those_of_impalas_parquet() {
+        for (option, expected) in [
+            ("none", "uncompressed"),
+            ("Snappy", "snappy"),
+            ("LZ4", "lz4"),
+            ("gzip", "gzip(6)"),
+            ("ZSTD", "zstd(3)"),
+            ("zstd:1", "zstd(1)"),
+            ("ZSTD : 22", "zstd(22)"),
+        ] {
+            assert_eq!(codec(option).as_deref(), Some(expected), "{option}");
+        }
     }
 
     #[test]

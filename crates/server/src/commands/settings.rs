@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::arrow::record_batch::RecordBatch;
+use forebay_engine::{PARQUET_COMPRESSION, check_parquet_compression};
 use forebay_sql::{DiscardKind, TransactionModes};
 
 use crate::prepared::text_columns;
@@ -11,7 +12,8 @@ use crate::settings::{ROLE, SESSION_AUTHORIZATION, TRANSACTION_ISOLATION, show_a
 use crate::way::Answer;
 use crate::{Error, Response, Result, Rows, Session, settings};
 
-/// DataFusion's options that every role may set, with the largest value that it may give them.
+/// DataFusion's options that every role may set, with the largest value that it may give them. One
+/// more is [`PARQUET_COMPRESSION`].
 const OPTIONS_FOR_ALL: [(&str, usize); 2] = [
     ("datafusion.execution.batch_size", 65_536),
     ("datafusion.execution.target_partitions", 64),
@@ -29,17 +31,25 @@ impl Session {
         }
         // Like SET TRANSACTION, these are for the current transaction only.
         let local = local || name.starts_with("transaction_");
+        self.change_setting(name, value, local)?;
+        Ok(Answer::Done("SET".to_owned()))
+    }
+
+    /// Gives a setting these values, or the one that `RESET` gives it.
+    pub(crate) fn change_setting(
+        &mut self,
+        name: &str,
+        value: Option<&[String]>,
+        local: bool,
+    ) -> Result<()> {
         self.check_may_set(name)?;
         let before = self.settings.clone();
         match value {
             Some(value) => self.settings.set(name, value, local)?,
             None => self.settings.reset(name, local)?,
         }
-        if let Err(error) = self.check_settings(name) {
-            self.settings = before;
-            return Err(error);
-        }
-        Ok(Answer::Done("SET".to_owned()))
+        self.check_settings(name)
+            .inspect_err(|_| self.settings = before)
     }
 
     /// What protects the server from its users is for superusers.
@@ -58,6 +68,10 @@ impl Session {
         let name = name.to_lowercase();
         if !name.starts_with("datafusion.") {
             return Ok(());
+        }
+        if name == PARQUET_COMPRESSION {
+            check_parquet_compression(self.setting(&name), self.is_superuser())?;
+            return self.vantage().map(drop);
         }
         let limit = OPTIONS_FOR_ALL.iter().find(|(option, _)| *option == name);
         match limit {

@@ -77,9 +77,12 @@ pub(super) const BUILTINS: &[(&str, &str)] = &[
     ("BIGINT", "zeroifnull(BIGINT)"),
 ];
 
-/// The query of `SHOW FUNCTIONS`, of which the words up to `next` were read. Other databases have no
-/// functions: there are none of users.
-pub(super) fn show(words: &Words<'_, '_>, next: usize) -> Result<String, ParseError> {
+/// The query of `SHOW FUNCTIONS`, of which the words up to `next` were read, and the schema that must
+/// be there. Schemas have no functions: there are none of users.
+pub(super) fn show(
+    words: &Words<'_, '_>,
+    next: usize,
+) -> Result<(String, Option<String>), ParseError> {
     let (within, next) = words.within(next)?;
     let like = like(words, next, "split_part(column2, '(', 1)")?;
     let known = within.as_deref() == Some(DATABASE);
@@ -87,11 +90,12 @@ pub(super) fn show(words: &Words<'_, '_>, next: usize) -> Result<String, ParseEr
         .iter()
         .map(|(gives, signature)| format!("({}, {})", literal(gives), literal(signature)));
     let rows: Vec<String> = rows.collect();
-    Ok(format!(
+    let sql = format!(
         "SELECT column1 AS \"return type\", column2 AS signature, 'BUILTIN' AS \"binary type\", \
          'true' AS \"is persistent\" FROM (VALUES {}) f WHERE {known} AND {like} ORDER BY 2",
         rows.join(", ")
-    ))
+    );
+    Ok((sql, within.filter(|_| !known)))
 }
 
 /// The functions that Impala's clients are told of, by name: each once.

@@ -10,6 +10,7 @@ mod builtins;
 mod create;
 mod dates;
 mod functions;
+mod insert;
 mod lexer;
 mod names;
 mod reserved;
@@ -19,6 +20,7 @@ mod words;
 
 pub use builtins::impala_functions;
 pub use functions::IMPALA_VERSION;
+pub use insert::{PartitionedTable, partition_target, settle_partition};
 pub use reserved::is_impala_word;
 
 use std::sync::Arc;
@@ -40,6 +42,13 @@ use crate::statement::{Parsed, Statement};
 pub enum ImpalaStatement {
     /// A statement as every other.
     Sql(Arc<Parsed>),
+    /// `SHOW DATABASES`, `SHOW TABLES` and their like: a look into the system catalog.
+    Catalog {
+        /// The query that finds what is to be shown.
+        query: Arc<Parsed>,
+        /// The schema that it looks into, which must be there.
+        schema: Option<String>,
+    },
     /// `USE database`.
     Use(String),
     /// `SET name = value`.
@@ -128,6 +137,7 @@ impl ImpalaStatement {
     /// What was made of a client's statement carries the client's words.
     fn with_text(mut self, text: &Arc<str>) -> Self {
         if let Self::Sql(parsed)
+        | Self::Catalog { query: parsed, .. }
         | Self::ComputeStats(parsed)
         | Self::Describe { table: parsed, .. } = &mut self
         {
@@ -351,10 +361,10 @@ mod tests {
     fn texts_are_the_clients() {
         let (text, statement) = parse_impala("  /* hint */ show tables ;\n", "").unwrap();
         assert_eq!(&*text, "/* hint */ show tables");
-        let ImpalaStatement::Sql(parsed) = statement else {
+        let ImpalaStatement::Catalog { query, .. } = statement else {
             panic!("{statement:?}");
         };
-        assert_eq!(parsed.text, text);
+        assert_eq!(query.text, text);
     }
 
     #[test]
@@ -393,15 +403,23 @@ mod tests {
             ImpalaStatement::ComputeStats(_)
         ));
         assert!(matches!(read("kill query 'a:b'"), ImpalaStatement::KillQuery(id) if id == "a:b"));
-        for text in [
-            "show databases like 'a*|b'",
-            "show tables in d 'x*'",
-            "show schemas",
-            "show roles",
-            "show functions",
-            "show functions in _impala_builtins like 'a*'",
+        for (text, within) in [
+            ("show databases like 'a*|b'", None),
+            ("show tables in d 'x*'", Some("d")),
+            ("show views in `Default`", Some("public")),
+            ("show schemas", None),
+            ("show roles", None),
+            ("show functions", None),
+            ("show functions in d", Some("d")),
+            ("show functions in _impala_builtins like 'a*'", None),
+            ("describe database d", Some("d")),
         ] {
-            assert!(matches!(read(text), ImpalaStatement::Sql(_)), "{text}");
+            match read(text) {
+                ImpalaStatement::Catalog { schema, .. } => {
+                    assert_eq!(schema.as_deref(), within, "{text}");
+                }
+                other => panic!("{text}: {other:?}"),
+            }
         }
     }
 

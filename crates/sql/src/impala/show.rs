@@ -12,6 +12,7 @@ pub(super) fn show(words: &Words<'_, '_>) -> Result<ImpalaStatement, ParseError>
     if let Some(statement) = show_relation(words)? {
         return Ok(statement);
     }
+    let mut looked_into = None;
     let sql = match words.get(1).and_then(Token::name).as_deref() {
         Some("databases" | "schemas") => {
             let like = like(words, 2, DATABASE)?;
@@ -22,7 +23,11 @@ pub(super) fn show(words: &Words<'_, '_>) -> Result<ImpalaStatement, ParseError>
         }
         Some(kind @ ("tables" | "views")) => {
             let (within, next) = words.within(2)?;
-            let within = within.map_or("current_schema()".to_owned(), |name| literal(&name));
+            let schema = match &within {
+                Some(name) => literal(name),
+                None => "current_schema()".to_owned(),
+            };
+            looked_into = within;
             let like = like(words, next, "table_name")?;
             let views = match kind {
                 "views" => " AND table_type = 'VIEW'",
@@ -30,11 +35,19 @@ pub(super) fn show(words: &Words<'_, '_>) -> Result<ImpalaStatement, ParseError>
             };
             format!(
                 "SELECT table_name AS name FROM information_schema.tables \
-                 WHERE table_schema = {within} AND {like}{views} ORDER BY 1"
+                 WHERE table_schema = {schema} AND {like}{views} ORDER BY 1"
             )
         }
-        Some("functions") => builtins::show(words, 2)?,
-        Some("aggregate" | "analytic") if words.is(2, "functions") => builtins::show(words, 3)?,
+        Some("functions") => {
+            let (sql, within) = builtins::show(words, 2)?;
+            looked_into = within;
+            sql
+        }
+        Some("aggregate" | "analytic") if words.is(2, "functions") => {
+            let (sql, within) = builtins::show(words, 3)?;
+            looked_into = within;
+            sql
+        }
         Some("roles") => {
             words.end(2)?;
             "SELECT rolname AS role_name FROM pg_catalog.pg_roles ORDER BY 1".to_owned()
@@ -52,7 +65,10 @@ pub(super) fn show(words: &Words<'_, '_>) -> Result<ImpalaStatement, ParseError>
             )));
         }
     };
-    Ok(ImpalaStatement::Sql(query(&sql)?))
+    Ok(ImpalaStatement::Catalog {
+        query: query(&sql)?,
+        schema: looked_into,
+    })
 }
 
 /// `SHOW … table`.
@@ -113,11 +129,16 @@ pub(super) fn describe(words: &Words<'_, '_>) -> Result<ImpalaStatement, ParseEr
     if words.is(1, "database") && words.len() > 2 {
         let database = words.get(2).and_then(Token::name).unwrap_or_default();
         words.end(3)?;
-        let literal = literal(schema(&database));
-        return Ok(ImpalaStatement::Sql(query(&format!(
+        let schema = schema(&database).to_owned();
+        let sql = format!(
             "SELECT {DATABASE} AS name, '' AS location, '' AS comment \
-             FROM information_schema.schemata WHERE schema_name = {literal}"
-        ))?));
+             FROM information_schema.schemata WHERE schema_name = {}",
+            literal(&schema)
+        );
+        return Ok(ImpalaStatement::Catalog {
+            query: query(&sql)?,
+            schema: Some(schema),
+        });
     }
     let formatted = words.is(1, "formatted") || words.is(1, "extended");
     let first = 1 + usize::from(formatted && words.len() > 2);

@@ -58,7 +58,7 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, ParseError> {
 
 /// The same with the operators that Impala has and PostgreSQL has not.
 pub(crate) fn parse_impalas(text: &str) -> Result<Vec<Parsed>, ParseError> {
-    parse_with(text, BoundedDialect::with_impalas_operators)
+    parse_with(text, BoundedDialect::of_impala)
 }
 
 fn parse_with(text: &str, dialect: fn(usize) -> BoundedDialect) -> Result<Vec<Parsed>, ParseError> {
