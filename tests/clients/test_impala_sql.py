@@ -686,6 +686,46 @@ class TestOptions:
             with pytest.raises(REFUSED, match="levels of ZSTD above 19"):
                 rows(ada, "insert into t values (2)", configuration={"COMPRESSION_CODEC": "ZSTD:20"})
 
+    @pytest.mark.parametrize("stored_as", ["PARQUET", "TEXTFILE", "JSONFILE"])
+    def test_scan_bytes_limit(self, own, stored_as):
+        """What has been read counts, whatever the format, and however short the answer is."""
+        rows(own, f"create table t (a bigint, b string) stored as {stored_as}")
+        rows(own, "insert into t select x, repeat('y', 100) from generate_series(1, 5000) g(x)")
+        whole = "select max(a), count(distinct concat(b, cast(a as string))) from t"
+        for limit in ["0", "1g", "10MB"]:
+            assert rows(own, whole, configuration={"SCAN_BYTES_LIMIT": limit}) == [(5000, 5000)]
+        with pytest.raises(REFUSED) as raised:
+            rows(own, whole, configuration={"SCAN_BYTES_LIMIT": "4k"})
+        assert re.search(
+            r"Query [0-9a-f:]{33} terminated due to scan bytes limit of 4kB\.\n"
+            r"It has read \d+ bytes of files.*\nUnset or increase SCAN_BYTES_LIMIT query option\.",
+            str(raised.value),
+        )
+        # A statement that writes nothing when it fails.
+        with pytest.raises(REFUSED, match="scan bytes limit of 10B"):
+            rows(own, f"explain analyze {whole}", configuration={"SCAN_BYTES_LIMIT": "10"})
+
+    def test_cpu_limit_gives_everything_back(self, start):
+        server = start()
+        with server.connect() as db:
+            db.execute("CREATE RESOURCE QUEUE one WITH (ACTIVE_STATEMENTS=1)")
+            db.execute("CREATE ROLE ada LOGIN RESOURCE QUEUE one")
+        endless = "select sum(x % 7) from generate_series(1, 1000000000000) g(x)"
+        with connect(server, user="ada", auth_mechanism="PLAIN", password="none") as ada:
+            with pytest.raises(REFUSED) as raised:
+                rows(ada, endless, configuration={"CPU_LIMIT_S": "1"})
+            assert re.search(
+                r"Query [0-9a-f:]{33} terminated due to CPU limit of 1s\.\n"
+                r"Its operators have computed for \d+ms.*\nUnset or increase CPU_LIMIT_S query option\.",
+                str(raised.value),
+            )
+            # The queue's only slot is free, and waiting is not computing.
+            options = {"CPU_LIMIT_S": "1"}
+            assert rows(ada, "select sleep(1500)", configuration=options) == [(True,)]
+            assert rows(ada, "select 1", configuration=options) == [(1,)]
+            with pytest.raises(REFUSED, match="Invalid value for query option CPU_LIMIT_S: 'much'"):
+                rows(ada, "select 1", configuration={"CPU_LIMIT_S": "much"})
+
     def codecs(self, connection, table: str) -> list[str]:
         """How the columns in a table's files are compressed, as their footers say."""
         duckdb = pytest.importorskip("duckdb")

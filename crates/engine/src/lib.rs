@@ -52,7 +52,9 @@ pub use explain::ExplainOptions;
 pub use files::{DiscoveredTable, discover};
 pub use logical::LogicalStatement;
 pub use memory::{MemoryGrant, MemorySource};
-pub use metrics::{CounterUnit, OperatorCounter, OperatorMetrics, PlanMetrics, ScanProgress};
+pub use metrics::{
+    CounterUnit, OperatorCounter, OperatorMetrics, PlanMetrics, ScanProgress, Usage,
+};
 pub use notices::{Notice, Notices};
 pub use parameters::ParameterTypes;
 pub use plan::{Launch, Next, Plan, ResultStream};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
 use datafusion::datasource::source::DataSourceExec;
@@ -35,10 +36,28 @@ struct Node {
     name: String,
     detail: String,
     instances: usize,
-    /// Of a scan of files: the pieces of files that it has to read.
-    scan_ranges: Option<usize>,
+    /// Of a scan of files: what it has to read.
+    scan: Option<Scan>,
     /// Shared with whatever still runs of it.
     metrics: MetricsSet,
+}
+
+/// What a scan of files has to read.
+#[derive(Debug, Clone, Copy)]
+struct Scan {
+    /// Pieces of files.
+    ranges: usize,
+    /// Their bytes, of formats whose readers do not count what they read.
+    bytes: Option<u64>,
+}
+
+/// What the operators of a plan have used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes read from files.
+    pub scanned_bytes: u64,
+    /// What all operators together have computed.
+    pub cpu: Duration,
 }
 
 /// How far the scans of a plan are.
@@ -125,6 +144,23 @@ impl PlanMetrics {
         held.fold(0, |sum, bytes| sum.saturating_add(*bytes))
     }
 
+    /// What the operators have used up to now.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        match &*self.plan.lock() {
+            Measured::Running(plan) => for_each(plan.as_ref(), &mut |plan| {
+                usage.add(&plan.metrics().unwrap_or_default(), scan_of(plan));
+            }),
+            Measured::Ended(nodes) => {
+                for node in nodes {
+                    usage.add(&node.metrics, node.scan);
+                }
+            }
+        }
+        usage
+    }
+
     /// The operators as they stand now, each before its inputs.
     #[must_use]
     pub fn operators(&self) -> Vec<OperatorMetrics> {
@@ -148,17 +184,14 @@ impl PlanMetrics {
         let scans = match &*self.plan.lock() {
             Measured::Running(plan) => scans_of(plan.as_ref()),
             Measured::Ended(nodes) => {
-                let scan = |node: &Node| Some((node.scan_ranges?, node.metrics.clone()));
+                let scan = |node: &Node| Some((node.scan?, node.metrics.clone()));
                 nodes.iter().filter_map(scan).collect()
             }
         };
         let mut progress = ScanProgress::default();
-        for (ranges, metrics) in scans {
-            let done = metrics.sum_by_name("files_processed");
-            let done = done.map_or(0, |done| done.as_usize());
-            // A scan that runs again counts again.
-            progress.done += done.min(ranges) as u64;
-            progress.total += ranges as u64;
+        for (scan, metrics) in scans {
+            progress.done += scan.done(&metrics) as u64;
+            progress.total += scan.ranges as u64;
         }
         progress
     }
@@ -189,23 +222,68 @@ fn nodes_of(plan: &dyn ExecutionPlan) -> Vec<Node> {
     nodes
 }
 
-/// The scans of files in a plan: the pieces of files that each has to read, and what it counts.
-fn scans_of(plan: &dyn ExecutionPlan) -> Vec<(usize, MetricsSet)> {
+/// The scans of files in a plan: what each has to read, and what it counts.
+fn scans_of(plan: &dyn ExecutionPlan) -> Vec<(Scan, MetricsSet)> {
     let mut scans = Vec::new();
-    let mut open = vec![plan];
-    while let Some(plan) = open.pop() {
-        if let Some(ranges) = scan_ranges(plan) {
-            scans.push((ranges, plan.metrics().unwrap_or_default()));
+    for_each(plan, &mut |plan| {
+        if let Some(scan) = scan_of(plan) {
+            scans.push((scan, plan.metrics().unwrap_or_default()));
         }
-        open.extend(plan.children().into_iter().map(AsRef::as_ref));
-    }
+    });
     scans
 }
 
-fn scan_ranges(plan: &dyn ExecutionPlan) -> Option<usize> {
+/// Calls `look` with every operator, in no order.
+fn for_each<'a>(plan: &'a dyn ExecutionPlan, look: &mut dyn FnMut(&'a dyn ExecutionPlan)) {
+    let mut open = vec![plan];
+    while let Some(plan) = open.pop() {
+        look(plan);
+        open.extend(plan.children().into_iter().map(AsRef::as_ref));
+    }
+}
+
+fn scan_of(plan: &dyn ExecutionPlan) -> Option<Scan> {
     let source = plan.downcast_ref::<DataSourceExec>()?.data_source();
     let files = source.downcast_ref::<FileScanConfig>()?;
-    Some(files.file_groups.iter().map(FileGroup::len).sum())
+    let counts = files.file_source().file_type() == "parquet";
+    Some(Scan {
+        ranges: files.file_groups.iter().map(FileGroup::len).sum(),
+        bytes: (!counts).then(|| {
+            let pieces = files.file_groups.iter().flat_map(FileGroup::iter);
+            pieces.map(|piece| piece.effective_size()).sum()
+        }),
+    })
+}
+
+impl Scan {
+    /// Pieces that are read. A scan that runs again counts again.
+    fn done(self, metrics: &MetricsSet) -> usize {
+        let done = metrics.sum_by_name("files_processed");
+        done.map_or(0, |done| done.as_usize()).min(self.ranges)
+    }
+
+    /// Bytes that are read: what the reader has counted, or else those of the pieces that are done,
+    /// each taken for as long as the others.
+    fn scanned_bytes(self, metrics: &MetricsSet) -> u64 {
+        match self.bytes {
+            Some(bytes) => {
+                let share = self.done(metrics) as f64 / self.ranges.max(1) as f64;
+                (bytes as f64 * share) as u64
+            }
+            None => {
+                let counted = metrics.sum_by_name("bytes_scanned");
+                counted.map_or(0, |counted| counted.as_usize() as u64)
+            }
+        }
+    }
+}
+
+impl Usage {
+    fn add(&mut self, metrics: &MetricsSet, scan: Option<Scan>) {
+        self.scanned_bytes += scan.map_or(0, |scan| scan.scanned_bytes(metrics));
+        let nanoseconds = metrics.elapsed_compute().unwrap_or(0);
+        self.cpu += Duration::from_nanos(nanoseconds as u64);
+    }
 }
 
 fn add_nodes(plan: &dyn ExecutionPlan, depth: usize, nodes: &mut Vec<Node>) {
@@ -218,7 +296,7 @@ fn add_nodes(plan: &dyn ExecutionPlan, depth: usize, nodes: &mut Vec<Node>) {
         name: kind.strip_suffix("Exec").unwrap_or(kind).to_owned(),
         detail: detail.trim_start_matches(':').trim().replace('\n', " "),
         instances: plan.output_partitioning().partition_count(),
-        scan_ranges: scan_ranges(plan),
+        scan: scan_of(plan),
         metrics: plan.metrics().unwrap_or_default(),
     });
     for input in plan.children() {
@@ -248,7 +326,9 @@ impl Node {
             estimated_memory_bytes: held,
             peak_memory_bytes: self.peak_memory(),
             spilled_bytes: sum("spilled_bytes"),
-            scanned_bytes: sum("bytes_scanned"),
+            scanned_bytes: self
+                .scan
+                .map_or(0, |scan| scan.scanned_bytes(&self.metrics)),
             counters,
         }
     }

@@ -84,6 +84,20 @@ pub(crate) fn text(error: &forebay_server::Error) -> String {
     text
 }
 
+/// The same of the query `id`, which Impala names where a limit has ended it.
+pub(crate) fn text_of(id: QueryId, error: &forebay_server::Error) -> String {
+    let Some(limit) = error.message.strip_prefix("statement terminated due to ") else {
+        return text(error);
+    };
+    let option = match limit.starts_with("CPU") {
+        true => "CPU_LIMIT_S",
+        false => "SCAN_BYTES_LIMIT",
+    };
+    let mut worded = error.clone();
+    worded.message = format!("Query {id} terminated due to {limit}.");
+    text(&worded.with_hint(format!("Unset or increase {option} query option.")))
+}
+
 /// What is wrong with a text that a client has sent, with the line and a mark below the place.
 pub(crate) fn parse_text(written: &str, error: &ParseError) -> String {
     let message = text(&forebay_server::Error::from(error.clone()));

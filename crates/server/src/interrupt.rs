@@ -17,6 +17,20 @@ pub enum Interrupt {
     StatementTimeout(Duration),
     /// `exec_time_limit` ran out, which is this long.
     ExecTimeLimit(Duration),
+    /// The plan has read more bytes of files than `scan_bytes_limit` allows.
+    ScanBytesLimit {
+        /// Bytes that it may read.
+        limit: u64,
+        /// Bytes that it has read.
+        read: u64,
+    },
+    /// The plan has computed for longer than `cpu_limit` allows.
+    CpuLimit {
+        /// How long it may.
+        limit: Duration,
+        /// How long its operators have, all together.
+        used: Duration,
+    },
     /// `pg_terminate_backend`.
     Terminate,
     /// The server stops.
@@ -48,6 +62,25 @@ impl From<Interrupt> for Error {
             Interrupt::ExecTimeLimit(limit) => {
                 Self::new("57014", "canceling statement due to execution time limit")
                     .with_detail(beyond("The plan ran for", limit, "exec_time_limit"))
+            }
+            Interrupt::ScanBytesLimit { limit, read } => {
+                let limit = settings::show_bytes(limit);
+                let message = format!("statement terminated due to scan bytes limit of {limit}");
+                Self::new("53400", message)
+                    .with_detail(format!(
+                        "It has read {read} bytes of files, more than \"scan_bytes_limit\" allows."
+                    ))
+                    .with_hint("Read less, or raise \"scan_bytes_limit\".")
+            }
+            Interrupt::CpuLimit { limit, used } => {
+                let limit = settings::show_duration(limit);
+                let message = format!("statement terminated due to CPU limit of {limit}");
+                Self::new("53400", message)
+                    .with_detail(format!(
+                        "Its operators have computed for {}ms, longer than \"cpu_limit\" allows.",
+                        used.as_millis()
+                    ))
+                    .with_hint("Compute less, or raise \"cpu_limit\".")
             }
             Interrupt::Terminate | Interrupt::Shutdown => Self::fatal(
                 "57P01",

@@ -39,6 +39,7 @@ mod sessions;
 mod settings;
 mod shown;
 mod transaction;
+mod usage;
 mod waiting;
 mod warehouse;
 mod way;
@@ -48,7 +49,7 @@ pub use bound::{Executed, PortalDescription};
 pub use copy::{CopyFormat, CopyOut};
 pub use error::{Error, Result, Severity};
 pub use forebay_admission::Held;
-pub use forebay_catalog::{QueueAttributes, Relation, RelationDefinition};
+pub use forebay_catalog::{ColumnDefinition, QueueAttributes, Relation, RelationDefinition};
 pub use forebay_catalog::{TableDefinition, ViewDefinition};
 pub use forebay_engine::{Backend, QueueTotals, RelationFacts, SettingRow, TableFile};
 pub use forebay_engine::{

@@ -156,7 +156,11 @@ impl Rows {
         if let (Source::Plan(stream), Some(running)) = (&self.source, &self.running) {
             running.runs_at(stream.priority());
         }
-        match next_of(&mut self.source).await {
+        let mut next = next_of(&mut self.source).await;
+        if let Some(Err(passed)) = self.running.as_ref().map(Running::check_usage) {
+            next = next.and(Err(passed));
+        }
+        match next {
             Ok(Some(batch)) => {
                 if let Some(running) = &mut self.running {
                     running.returned_rows();

@@ -19,6 +19,7 @@ use crate::queues::tally::Tally;
 use crate::session::deadline;
 use crate::sessions::SessionHandle;
 use crate::settings::Settings;
+use crate::usage::{UsageLimits, UsageWatch};
 use crate::waiting::Wanted;
 use crate::way::Launched;
 use crate::{Error, Result, Session};
@@ -44,11 +45,13 @@ pub(crate) struct Running {
     governed_by: Option<QueueId>,
     tally: Arc<Tally>,
     redactor: Arc<Redactor>,
-    limits: TimeLimits,
+    limits: Limits,
     /// When the statement is cancelled for taking too long; `None` also while suspended.
     deadline: Option<Deadline>,
     /// When it is for running too long.
     execution_deadline: Option<Deadline>,
+    /// Looks at what its plan uses, where that is limited.
+    usage: Option<UsageWatch>,
     suspended: bool,
     returned_rows: bool,
     hides_plan: bool,
@@ -80,23 +83,26 @@ fn clauses(columns: &forebay_engine::ClauseColumns) -> Arc<ClauseColumns> {
     })
 }
 
-/// How long a statement may take; `None` is for ever.
+/// How long a statement may take, `None` for ever, and what its plan may use.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct TimeLimits {
+pub(crate) struct Limits {
     /// From its beginning, or the moment its client asks for more rows, with all waits.
     pub(crate) statement: Option<Duration>,
     /// From the moment its plan starts.
     pub(crate) execution: Option<Duration>,
     /// While its client takes nothing of what it is sent.
     pub(crate) unread: Option<Duration>,
+    /// Of files and of CPU time.
+    pub(crate) usage: UsageLimits,
 }
 
-impl TimeLimits {
+impl Limits {
     pub(crate) fn of(settings: &Settings) -> Self {
         Self {
             statement: settings.timeout("statement_timeout"),
             execution: settings.timeout("exec_time_limit"),
             unread: settings.timeout("idle_cursor_timeout"),
+            usage: UsageLimits::of(settings),
         }
     }
 
@@ -125,7 +131,7 @@ impl Running {
         handle: Arc<SessionHandle>,
         tally: Arc<Tally>,
         redactor: Arc<Redactor>,
-        limits: TimeLimits,
+        limits: Limits,
     ) -> Self {
         let interruptor = Interruptor::new();
         handle.query_begins(query.id(), &interruptor);
@@ -141,6 +147,7 @@ impl Running {
             limits,
             deadline: limits.statement_deadline(),
             execution_deadline: None,
+            usage: None,
             suspended: false,
             returned_rows: false,
             hides_plan: false,
@@ -239,6 +246,7 @@ impl Running {
     /// The plan runs.
     pub(crate) fn started(&mut self, launched: &Launched) {
         self.execution_deadline = self.limits.execution_deadline();
+        self.usage = UsageWatch::over(&launched.metrics, self.limits.usage, &self.interruptor);
         let Some(query) = &self.query else {
             return;
         };
@@ -300,6 +308,14 @@ impl Running {
             self.returned_rows = true;
             self.event("Rows available");
         }
+    }
+
+    /// Looks at what the plan has used.
+    ///
+    /// # Errors
+    /// It has passed a limit (53400).
+    pub(crate) fn check_usage(&self) -> Result<()> {
+        self.usage.as_ref().map_or(Ok(()), UsageWatch::check)
     }
 
     /// What can stop the statement, apart from the statement itself.
@@ -445,7 +461,7 @@ impl Session {
         if self.handle.set_running_if_idle(&interruptor) {
             self.show_preparation(&parsed.text);
         }
-        let limits = TimeLimits::of(&self.settings);
+        let limits = Limits::of(&self.settings);
         Preparation(Watch {
             handle: Arc::clone(&self.handle),
             interruptor,

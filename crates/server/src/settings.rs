@@ -16,6 +16,8 @@ enum Kind {
     Bool,
     /// Milliseconds; 0 switches the limit off. Written with the largest unit that fits.
     Milliseconds,
+    /// Bytes; 0 switches the limit off. Written with the largest unit that fits.
+    Bytes,
     /// Kilobytes of 1024 bytes. Written with the largest unit that fits.
     Kilobytes,
     /// The same, or -1 for no limit.
@@ -178,6 +180,12 @@ const DEFINITIONS: &[Definition] = &[
         Kind::Cost,
         "0.005",
         "Estimated cost of looking whether one file can be skipped.",
+    ),
+    user(
+        "cpu_limit",
+        Kind::Milliseconds,
+        "0",
+        "A plan whose operators have computed for longer, all together, is ended.",
     ),
     user(
         "cpu_operator_cost",
@@ -354,6 +362,12 @@ const DEFINITIONS: &[Definition] = &[
         Kind::Bool,
         "on",
         "Whether row security applies.",
+    ),
+    user(
+        "scan_bytes_limit",
+        Kind::Bytes,
+        "0",
+        "A plan that has read more bytes of files is ended.",
     ),
     user(
         "search_path",
@@ -628,6 +642,12 @@ impl Settings {
         kilobytes.map(|kb| kb * 1024)
     }
 
+    /// A limit on bytes; `None` where it is switched off.
+    pub(crate) fn byte_limit(&self, name: &str) -> Option<u64> {
+        let bytes = self.get(name).and_then(parse_bytes);
+        bytes.filter(|bytes| *bytes > 0)
+    }
+
     /// The schemas of `search_path`, `$user` being `role`.
     pub(crate) fn search_path(&self, role: &str) -> Vec<String> {
         let path = self.get("search_path").unwrap_or_default();
@@ -687,6 +707,10 @@ fn row(name: &str, value: &str) -> SettingRow {
         Kind::Milliseconds => (
             parse_milliseconds(value).unwrap_or_default().to_string(),
             Some("ms"),
+        ),
+        Kind::Bytes => (
+            parse_bytes(value).unwrap_or_default().to_string(),
+            Some("B"),
         ),
         Kind::Kilobytes => (
             parse_kilobytes(value).unwrap_or_default().to_string(),
@@ -790,6 +814,7 @@ pub(crate) fn canonical(name: &str, values: &[String]) -> Result<String> {
         Kind::Milliseconds => parse_milliseconds(&joined)
             .map(show_milliseconds)
             .map_err(|()| bad()),
+        Kind::Bytes => parse_bytes(&joined).map(show_bytes).ok_or_else(bad),
         Kind::Kilobytes => parse_kilobytes(&joined).map(show_kilobytes).ok_or_else(bad),
         Kind::KilobytesLimit if joined.trim() == NO_LIMIT => Ok(NO_LIMIT.to_owned()),
         Kind::KilobytesLimit => parse_kilobytes(&joined).map(show_kilobytes).ok_or_else(bad),
@@ -960,6 +985,28 @@ fn parse_kilobytes(value: &str) -> Option<u64> {
     (kilobytes <= i32::MAX.unsigned_abs().into()).then_some(kilobytes)
 }
 
+/// A whole number of bytes, or of a larger unit; at most what PostgreSQL's `bigint` holds.
+fn parse_bytes(value: &str) -> Option<u64> {
+    let value = value.trim();
+    let digits = value.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = value.split_at(digits);
+    let factor = match unit.trim_start() {
+        "" | "B" => 1,
+        unit => SIZES.iter().find(|(name, _)| *name == unit)?.1 * 1024,
+    };
+    let bytes = number.parse::<u64>().ok()?.checked_mul(factor)?;
+    (bytes <= i64::MAX.unsigned_abs()).then_some(bytes)
+}
+
+/// 2048 is `2kB`, 2049 is `2049B`.
+pub(crate) fn show_bytes(bytes: u64) -> String {
+    match bytes {
+        0 => "0".to_owned(),
+        bytes if bytes.is_multiple_of(1024) => show_kilobytes(bytes / 1024),
+        bytes => format!("{bytes}B"),
+    }
+}
+
 /// 2048 is `2MB`.
 fn show_kilobytes(kilobytes: u64) -> String {
     let fits = |(_, factor): &&(&str, u64)| kilobytes > 0 && kilobytes.is_multiple_of(*factor);
@@ -1077,6 +1124,14 @@ mod tests {
                 &["9999999999999999TB"],
                 Err("22023"),
             ),
+            ("scan_bytes_limit", &["0"], Ok("0")),
+            ("scan_bytes_limit", &["1536"], Ok("1536B")),
+            ("scan_bytes_limit", &["1536 kB"], Ok("1536kB")),
+            ("scan_bytes_limit", &["8192B"], Ok("8kB")),
+            ("scan_bytes_limit", &["5000TB"], Ok("5000TB")),
+            ("scan_bytes_limit", &["-1"], Err("22023")),
+            ("scan_bytes_limit", &["9000000TB"], Err("22023")),
+            ("cpu_limit", &["1500"], Ok("1500ms")),
             ("temp_file_limit", &["-1"], Ok("-1")),
             ("temp_file_limit", &["1GB"], Ok("1GB")),
             ("temp_file_limit", &["-2"], Err("22023")),

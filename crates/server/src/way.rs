@@ -23,7 +23,7 @@ use crate::copy::CopyOut;
 use crate::planning::{Finish, Planning, Shape, shape};
 use crate::portals::Declaration;
 use crate::prepared::Prepared;
-use crate::running::{Holds, Running, TimeLimits};
+use crate::running::{Holds, Limits, Running};
 use crate::sessions::Activity;
 use crate::settings::TRANSACTION_ISOLATION;
 use crate::transaction::Transaction;
@@ -336,7 +336,7 @@ impl Session {
             Arc::clone(&self.handle),
             Arc::clone(&self.server.inner.sessions.tally),
             Arc::clone(&self.server.inner.redactor),
-            TimeLimits::of(&self.settings),
+            Limits::of(&self.settings),
         );
         if self.hides_plans {
             running.hide_plan();

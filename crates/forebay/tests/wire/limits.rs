@@ -262,6 +262,86 @@ async fn limits_of_time_name_themselves() {
     server.stop();
 }
 
+/// Who is stopped for using too much is told what, how much it was and how much it may be.
+#[tokio::test]
+async fn limits_of_use_name_themselves() {
+    let (server, at_rest) = server(&[]).await;
+    let endless = "generate_series(1, 1000000000000) AS g(x)";
+    let sum = format!("SELECT sum(x % 7) FROM {endless}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("none.csv");
+    let copied = format!(
+        "COPY (SELECT x FROM {endless} WHERE x < 0) TO '{}'",
+        file.display()
+    );
+    for (set, statement, message, limit) in [
+        (
+            "scan_bytes_limit = '4kB'",
+            "SELECT count(DISTINCT l_comment) FROM lineitem",
+            "statement terminated due to scan bytes limit of 4kB",
+            "\"scan_bytes_limit\"",
+        ),
+        (
+            "scan_bytes_limit = 100",
+            "SELECT * FROM lineitem LIMIT 1",
+            "statement terminated due to scan bytes limit of 100B",
+            "\"scan_bytes_limit\"",
+        ),
+        (
+            "cpu_limit = '50ms'",
+            &sum,
+            "statement terminated due to CPU limit of 50ms",
+            "\"cpu_limit\"",
+        ),
+        (
+            "cpu_limit = '50ms'",
+            &copied,
+            "statement terminated due to CPU limit of 50ms",
+            "\"cpu_limit\"",
+        ),
+    ] {
+        let client = server.client().await;
+        client
+            .batch_execute(&format!("SET {set}"))
+            .await
+            .expect(set);
+        let error = client.simple_query(statement).await.expect_err(statement);
+        let error = error.as_db_error().expect(statement);
+        assert_eq!(error.code().code(), "53400", "{statement}");
+        assert_eq!(error.message(), message, "{statement}");
+        assert!(
+            error.detail().is_some_and(|d| d.contains(limit)),
+            "{error:?}"
+        );
+        assert!(error.hint().is_some_and(|h| h.contains(limit)), "{error:?}");
+        // It is over for good; what uses less goes on.
+        assert_eq!(value(&client, "SELECT count(*) FROM region").await, "5");
+    }
+    all_given_back(&server, at_rest).await;
+    server.stop();
+}
+
+/// What is within its limits is not disturbed by them, and a wait uses nothing.
+#[tokio::test]
+async fn limits_that_are_not_reached_change_nothing() {
+    let (server, at_rest) = server(&[]).await;
+    let client = server.client().await;
+    let limits = "SET scan_bytes_limit = '10GB'; SET cpu_limit = '100ms'";
+    client.batch_execute(limits).await.expect(limits);
+    assert_eq!(value(&client, "SELECT count(pg_sleep(1))").await, "1");
+    assert_eq!(value(&client, "SELECT count(*) FROM region").await, "5");
+    client
+        .batch_execute("SET scan_bytes_limit = 0; RESET cpu_limit")
+        .await
+        .expect("no limits");
+    assert_eq!(value(&client, "SHOW scan_bytes_limit").await, "0");
+    let most = "SELECT count(DISTINCT l_comment) > 0 FROM lineitem";
+    assert_eq!(value(&client, most).await, "t");
+    drop(client);
+    all_given_back(&server, at_rest).await;
+    server.stop();
+}
+
 /// Waiting for a lock is not running.
 #[tokio::test]
 async fn a_wait_does_not_count_as_execution() {

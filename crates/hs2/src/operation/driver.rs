@@ -289,7 +289,7 @@ impl Driver {
         // What it holds is given back before anybody is told.
         self.session = None;
         self.done.cancel();
-        let failure = Error::of_query(self.id, &error::text(error));
+        let failure = Error::of_query(self.id, &error::text_of(self.id, error));
         self.progress.send_replace(Progress::Failed(failure));
     }
 

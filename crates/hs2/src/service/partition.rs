@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use forebay_server::{Parsed, QueryId, Relation, RelationDefinition, Session};
+use forebay_server::{ColumnDefinition, Parsed, QueryId, Relation, RelationDefinition, Session};
 use forebay_sql::{PartitionedTable, partition_target, settle_partition};
 
-use super::statement::{missing, refused, resolved};
+use super::statement::{missing, refused};
 use crate::error::Error;
 use crate::session::database_of;
 
@@ -37,9 +37,7 @@ async fn settle(
     let Some(relation) = session.relation(name) else {
         return Err(missing(session, name));
     };
-    let partition_columns = partition_columns(&relation);
-    let mut columns = columns(session, &relation).await?;
-    columns.retain(|column| !partition_columns.contains(column));
+    let (columns, partition_columns) = columns(session, name, &relation).await?;
     let mut parsed = Arc::unwrap_or_clone(parsed);
     let table = PartitionedTable {
         name: &format!("{}.{}", database_of(&relation.schema), relation.name),
@@ -50,26 +48,28 @@ async fn settle(
     Ok(parsed)
 }
 
-fn partition_columns(relation: &Relation) -> Vec<String> {
-    match &relation.definition {
-        RelationDefinition::Table(table) => {
-            let columns = table.partition_columns.iter();
-            columns.map(|column| column.name.clone()).collect()
-        }
-        RelationDefinition::View(_) => Vec::new(),
-    }
-}
-
-/// All columns, in the table's order: what was declared, or else what the files have.
+/// The columns in a table's files, and those that it is partitioned by: what was declared, or else
+/// what the files and their folders tell. A view has none.
 async fn columns(
     session: &mut Session,
+    name: &[String],
     relation: &Relation,
-) -> Result<Vec<String>, forebay_server::Error> {
-    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-    let (schema, name) = (quoted(&relation.schema), quoted(&relation.name));
-    let mut all = forebay_sql::parse(&format!("SELECT * FROM {schema}.{name}"))?;
-    let all = Arc::new(all.pop().expect("one statement"));
-    let schema = resolved(session, all).await?;
-    let names = schema.fields().iter().map(|field| field.name().clone());
-    Ok(names.collect())
+) -> Result<(Vec<String>, Vec<String>), forebay_server::Error> {
+    match &relation.definition {
+        RelationDefinition::View(_) => Ok(Default::default()),
+        RelationDefinition::Table(table) if !table.columns.is_empty() => {
+            let names = |columns: &[ColumnDefinition]| {
+                let columns = columns.iter();
+                columns.map(|column| column.name.clone()).collect()
+            };
+            Ok((names(&table.columns), names(&table.partition_columns)))
+        }
+        RelationDefinition::Table(_) => {
+            let facts = session.relation_facts(name).await?;
+            let fields = facts.schema.fields().iter();
+            let names = fields.map(|field| field.name().clone());
+            let own = names.filter(|name| !facts.partition_columns.contains(name));
+            Ok((own.collect(), facts.partition_columns.clone()))
+        }
+    }
 }

@@ -302,7 +302,7 @@ async fn columns_of(
 }
 
 /// The columns of a query.
-pub(super) async fn resolved(
+async fn resolved(
     session: &mut Session,
     query: Arc<Parsed>,
 ) -> Result<SchemaRef, forebay_server::Error> {

@@ -84,7 +84,7 @@ const DEFINITIONS: &[Definition] = &[
     option(CLIENT_IDENTIFIER, "", "ADVANCED", Effect::Setting("application_name", as_it_is)),
     option("COMPRESSION_CODEC", "", "REGULAR", Effect::Setting(PARQUET_COMPRESSION, codec)),
     accepted("COMPUTE_STATS_MIN_SAMPLE_SIZE", "1073741824"),
-    accepted("CPU_LIMIT_S", "0"),
+    option("CPU_LIMIT_S", "0", "REGULAR", Effect::Setting("cpu_limit", seconds)),
     accepted("DEBUG_ACTION", ""),
     accepted("DECIMAL_V2", "1"),
     option(FILE_FORMAT, "PARQUET", "REGULAR", Effect::Ours(Check::Format)),
@@ -132,7 +132,7 @@ const DEFINITIONS: &[Definition] = &[
     accepted("RUNTIME_FILTER_MODE", "GLOBAL"),
     accepted("RUNTIME_FILTER_WAIT_TIME_MS", "0"),
     accepted("S3_SKIP_INSERT_STAGING", "1"),
-    accepted("SCAN_BYTES_LIMIT", "0"),
+    option("SCAN_BYTES_LIMIT", "0", "ADVANCED", Effect::Setting("scan_bytes_limit", exact_bytes)),
     accepted("SCHEDULE_RANDOM_REPLICA", "0"),
     option("SCRATCH_LIMIT", "-1", "REGULAR", Effect::Setting("temp_file_limit", kilobytes)),
     accepted("SHUFFLE_DISTINCT_EXPRS", "1"),
@@ -360,6 +360,14 @@ fn size(value: &str) -> Option<u64> {
     (number.is_finite() && (0.0..=9.2e18).contains(&bytes)).then_some(bytes as u64)
 }
 
+fn exact_bytes(value: &str) -> Option<String> {
+    Some(match size(value)? {
+        0 => String::new(),
+        bytes => format!("{bytes}B"),
+    })
+}
+
+/// Rounded up to kilobytes.
 fn bytes(value: &str) -> Option<String> {
     Some(match size(value)? {
         0 => String::new(),
@@ -404,6 +412,8 @@ mod tests {
             ("EXEC_TIME_LIMIT_S", "1m"),
             ("EXPLAIN_LEVEL", "4"),
             ("DEFAULT_FILE_FORMAT", "ORC"),
+            ("SCAN_BYTES_LIMIT", "-1"),
+            ("CPU_LIMIT_S", "1.5"),
             ("COMPRESSION_CODEC", "BZIP2"),
             ("COMPRESSION_CODEC", "SNAPPY:1"),
             ("COMPRESSION_CODEC", "ZSTD:0"),
