@@ -824,6 +824,92 @@ class TestSqlAlchemy:
         assert tuple(row) == (1, "x", datetime.date(2024, 2, 29))
 
 
+class TestColumns:
+    KINDS = {
+        "a": ("boolean", "BOOLEAN", 16),
+        "b": ("tinyint", "TINYINT", -6),
+        "c": ("smallint", "SMALLINT", 5),
+        "d": ("int", "INT", 4),
+        "e": ("bigint", "BIGINT", -5),
+        "f": ("float", "FLOAT", 6),
+        "g": ("double", "DOUBLE", 8),
+        "h": ("decimal(10,2)", "DECIMAL", 3),
+        "i": ("string", "STRING", 12),
+        "j": ("timestamp", "TIMESTAMP", 93),
+        "k": ("date", "DATE", 91),
+        "l": ("binary", "BINARY", -2),
+    }
+
+    def test_types_are_the_same_wherever_they_are_told(self, own):
+        made = ", ".join(f"{name} {kind}" for name, (kind, *_) in self.KINDS.items())
+        rows(own, f"create table t ({made}) partitioned by (p tinyint)")
+        kinds = self.KINDS | {"p": ("tinyint", "TINYINT", -6)}
+        assert {row[0]: row[1] for row in rows(own, "describe t")} == {
+            name: kind for name, (kind, *_) in kinds.items()
+        }
+        rows(own, "insert into t partition (p=-7) select null, 127, null, null, null, null, null, null, null, null, null, null")
+        with own.cursor() as cursor:
+            cursor.execute("select * from t")
+            assert {column[0]: column[1] for column in cursor.description} == {
+                name: kind for name, (_, kind, _) in kinds.items()
+            }
+            (row,) = cursor.fetchall()
+            assert (row[1], row[-1]) == (127, -7)
+        names, listed = self.columns(own, "t")
+        told = [dict(zip(names, row, strict=True)) for row in listed]
+        assert {c["COLUMN_NAME"]: (c["TYPE_NAME"], c["DATA_TYPE"]) for c in told} == {
+            name: (kind, code) for name, (_, kind, code) in kinds.items()
+        }
+        sizes = {c["COLUMN_NAME"]: (c["COLUMN_SIZE"], c["DECIMAL_DIGITS"]) for c in told}
+        assert (sizes["b"], sizes["h"], sizes["i"]) == ((3, None), (10, 2), (None, None))
+
+    def test_tinyint_in_files_that_were_there(self, start, tmp_path):
+        duckdb = pytest.importorskip("duckdb")
+        folder = tmp_path / "small"
+        folder.mkdir()
+        with duckdb.connect() as duck:
+            duck.execute(
+                "COPY (SELECT cast(-128 AS tinyint) AS a, cast(200 AS utinyint) AS b) "
+                f"TO '{folder}/x.parquet' (FORMAT parquet)"
+            )
+        with connect(start(folder)) as impyla:
+            names, listed = self.columns(impyla, "small")
+            types = [row[names.index("TYPE_NAME")] for row in listed]
+            assert types == ["TINYINT", "SMALLINT"]
+            assert [row[1] for row in rows(impyla, "describe small")] == ["tinyint", "smallint"]
+            assert rows(impyla, "select * from small") == [(-128, 200)]
+
+    def test_comments(self, own):
+        rows(own, "create table t (a int comment 'it''s the key', b int) comment 'of the table'")
+        rows(own, "create view v comment 'of the view' as select 1 as a")
+        rows(own, "comment on column t.b is 'new'")
+        names, listed = self.columns(own, "t")
+        assert [row[names.index("REMARKS")] for row in listed] == ["it's the key", "new"]
+        assert self.tables(own) == {"t": ("TABLE", "of the table"), "v": ("VIEW", "of the view")}
+        rows(own, "comment on column t.b is null")
+        rows(own, "comment on table t is null")
+        names, listed = self.columns(own, "t")
+        assert [row[names.index("REMARKS")] for row in listed] == ["it's the key", ""]
+        assert self.tables(own)["t"] == ("TABLE", "")
+
+    def columns(self, connection, table: str) -> tuple[list[str], list[tuple]]:
+        """What GetColumns answers."""
+        with connection.cursor() as cursor:
+
+            def begin() -> None:
+                cursor._last_operation = cursor.session.get_table_schema(table, "default")
+
+            cursor._execute_async(begin)
+            cursor._wait_to_finish()
+            return [column[0] for column in cursor.description], cursor.fetchall()
+
+    def tables(self, connection) -> dict[str, tuple[str, str]]:
+        """Kinds and comments, as GetTables answers."""
+        with connection.cursor() as cursor:
+            cursor.get_tables(database_name="default")
+            return {row[2]: row[3:5] for row in cursor.fetchall()}
+
+
 class TestKeys:
     """impyla has no such calls: they are made of one that has the same fields."""
 

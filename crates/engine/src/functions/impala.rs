@@ -253,7 +253,7 @@ fn interval(amount: i64, unit: &str) -> Result<IntervalMonthDayNano> {
 }
 
 /// A type's name as Impala's `typeof` gives it.
-fn type_name(data_type: &DataType) -> String {
+pub(crate) fn type_name(data_type: &DataType) -> String {
     let name = match data_type {
         DataType::Null => "NULL_TYPE",
         DataType::Boolean => "BOOLEAN",
@@ -275,6 +275,7 @@ fn type_name(data_type: &DataType) -> String {
         | DataType::BinaryView
         | DataType::FixedSizeBinary(_) => "BINARY",
         DataType::Dictionary(_, value) => return type_name(value),
+        DataType::RunEndEncoded(_, value) => return type_name(value.data_type()),
         _ => "STRING",
     };
     name.to_owned()

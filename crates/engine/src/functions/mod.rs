@@ -10,6 +10,7 @@ mod text;
 mod udf;
 
 pub(crate) use extract::EXTRACT;
+pub(crate) use impala::type_name as impala_type_name;
 pub(crate) use keywords::is_keyword;
 pub(crate) use math::{BETWEEN_SYMMETRIC, BIT_NOT};
 pub(crate) use text::{LIKE_ESCAPE, SIMILAR_TO_ESCAPE};

@@ -126,6 +126,31 @@ impl Listed {
     pub(super) fn is_system(&self) -> bool {
         matches!(self.source, Source::System(_))
     }
+
+    /// What its maker says of it.
+    pub(super) fn comment(&self) -> Option<&str> {
+        match &self.definition()? {
+            RelationDefinition::Table(table) => table.comment.as_deref(),
+            RelationDefinition::View(view) => view.comment.as_deref(),
+        }
+    }
+
+    /// What its maker says of one of its columns.
+    pub(super) fn comment_on(&self, column: &str) -> Option<&str> {
+        match &self.definition()? {
+            RelationDefinition::Table(table) => {
+                table.column_comments.get(column).map(String::as_str)
+            }
+            RelationDefinition::View(_) => None,
+        }
+    }
+
+    fn definition(&self) -> Option<&RelationDefinition> {
+        match &self.source {
+            Source::System(_) => None,
+            Source::User(relation) => Some(&relation.definition),
+        }
+    }
 }
 
 enum Source {

@@ -4,12 +4,13 @@
 //! What depends on the catalog, on sessions and settings is made of the statement's own snapshot
 //! at every scan: `classes.rs` (relations and their columns), `roles.rs`, `databases.rs`,
 //! `sessions.rs`, `queues.rs`, `locks.rs`, `memory.rs`, `time_zones.rs`,
-//! `information_schema.rs`. The queries themselves are tables with files: `queries/`. What is the same everywhere (types,
+//! `information_schema.rs`, `described.rs` (comments, and types as files have them). The queries themselves are tables with files: `queries/`. What is the same everywhere (types,
 //! functions, operators) comes from `datafusion-pg-catalog` (`library.rs`). What Forebay has not
 //! is there without rows (`unused.rs`).
 
 mod classes;
 mod databases;
+mod described;
 mod directory;
 mod functions;
 mod information_schema;
@@ -266,6 +267,7 @@ impl System {
         locks::toolkit(&mut gp_toolkit, &backends);
         queues::toolkit(&mut gp_toolkit, &backends);
         let mut forebay = Relations::new(FOREBAY);
+        described::own(&mut forebay, &directory);
         locks::own(&mut forebay, &backends);
         memory::own(&mut forebay, memory);
         queries::own(&mut forebay, books);

@@ -19,38 +19,34 @@ use crate::wire::idl::{
 /// Impala's name of a schema.
 const DATABASE: &str = "CASE table_schema WHEN 'public' THEN 'default' ELSE table_schema END";
 
-/// A type of columns: PostgreSQL's name, the name here, JDBC's code, digits, the base of the digits.
-type TypeRow = (&'static str, &'static str, i32, Option<i32>, Option<i32>);
+/// A type of columns: its name, JDBC's code, digits, the base of the digits.
+type TypeRow = (&'static str, i32, Option<i32>, Option<i32>);
 
-const TYPES: [TypeRow; 10] = [
-    ("boolean", "BOOLEAN", 16, None, None),
-    ("smallint", "SMALLINT", 5, Some(5), Some(10)),
-    ("integer", "INT", 4, Some(10), Some(10)),
-    ("bigint", "BIGINT", -5, Some(19), Some(10)),
-    ("real", "FLOAT", 6, Some(7), Some(2)),
-    ("double precision", "DOUBLE", 8, Some(15), Some(2)),
-    ("numeric", "DECIMAL", 3, Some(38), Some(10)),
-    (
-        "timestamp without time zone",
-        "TIMESTAMP",
-        93,
-        Some(29),
-        None,
-    ),
-    ("date", "DATE", 91, Some(10), None),
-    ("bytea", "BINARY", -2, None, None),
+const TYPES: [TypeRow; 11] = [
+    ("BOOLEAN", 16, None, None),
+    ("TINYINT", -6, Some(3), Some(10)),
+    ("SMALLINT", 5, Some(5), Some(10)),
+    ("INT", 4, Some(10), Some(10)),
+    ("BIGINT", -5, Some(19), Some(10)),
+    ("FLOAT", 6, Some(7), Some(2)),
+    ("DOUBLE", 8, Some(15), Some(2)),
+    ("DECIMAL", 3, Some(38), Some(10)),
+    ("TIMESTAMP", 93, Some(29), None),
+    ("DATE", 91, Some(10), None),
+    ("BINARY", -2, None, None),
 ];
 
 /// Every other type is a text.
 const TEXT: (&str, i32) = ("STRING", 12);
 
 /// Types that literals and casts may name, beside those above.
-const MORE_TYPES: [(&str, i32, Option<i32>); 4] = [
-    ("TINYINT", -6, Some(3)),
-    ("STRING", 12, None),
-    ("VARCHAR", 12, None),
-    ("CHAR", 1, None),
-];
+const MORE_TYPES: [(&str, i32, Option<i32>); 3] =
+    [TEXT_TYPE, ("VARCHAR", 12, None), ("CHAR", 1, None)];
+
+const TEXT_TYPE: (&str, i32, Option<i32>) = (TEXT.0, TEXT.1, None);
+
+/// A column's type without its digits.
+const TYPE_NAME: &str = "split_part(impala_type, '(', 1)";
 
 impl Front {
     pub(super) async fn schemas(
@@ -85,12 +81,12 @@ impl Front {
                     &text(Some(kind))?.unwrap_or_default().to_uppercase(),
                 ));
             }
-            let _ = write!(filter, " AND {KIND} IN ({})", listed.join(", "));
+            let _ = write!(filter, " AND kind IN ({})", listed.join(", "));
         }
         let sql = format!(
             "SELECT '' AS \"TABLE_CAT\", {DATABASE} AS \"TABLE_SCHEM\", table_name AS \"TABLE_NAME\", \
-             {KIND} AS \"TABLE_TYPE\", '' AS \"REMARKS\" \
-             FROM information_schema.tables WHERE {filter} ORDER BY 2, 3"
+             kind AS \"TABLE_TYPE\", coalesce(comment, '') AS \"REMARKS\" \
+             FROM forebay.relations WHERE {filter} ORDER BY 2, 3"
         );
         self.ask(&session, TOperationType::GET_TABLES, sql).await
     }
@@ -106,28 +102,25 @@ impl Front {
             ("table_name", pattern(request.table_name.as_ref())?),
             ("column_name", pattern(request.column_name.as_ref())?),
         ]);
-        let code = by_type(|(_, _, code, ..)| code.to_string(), &TEXT.1.to_string());
-        let name = by_type(|(_, name, ..)| literal(name), &literal(TEXT.0));
+        let code = by_type(|(_, code, ..)| code.to_string(), &TEXT.1.to_string());
+        let name = by_type(|(name, ..)| literal(name), &literal(TEXT.0));
         let size = by_type(|(.., digits, _)| number(digits), "NULL");
         // Digits of decimals are those of the column.
-        let size = format!(
-            "CASE data_type WHEN 'numeric' THEN coalesce(CAST(numeric_precision AS integer), 38) \
-             ELSE {size} END"
-        );
+        let size = format!("coalesce(CAST(numeric_precision AS integer), {size})");
         let radix = by_type(|(.., radix)| number(radix), "NULL");
         let sql = format!(
             "SELECT '' AS \"TABLE_CAT\", {DATABASE} AS \"TABLE_SCHEM\", table_name AS \"TABLE_NAME\", \
              column_name AS \"COLUMN_NAME\", {code} AS \"DATA_TYPE\", {name} AS \"TYPE_NAME\", \
              {size} AS \"COLUMN_SIZE\", CAST(NULL AS smallint) AS \"BUFFER_LENGTH\", \
              CAST(numeric_scale AS integer) AS \"DECIMAL_DIGITS\", {radix} AS \"NUM_PREC_RADIX\", \
-             1 AS \"NULLABLE\", '' AS \"REMARKS\", CAST(NULL AS text) AS \"COLUMN_DEF\", \
+             1 AS \"NULLABLE\", coalesce(comment, '') AS \"REMARKS\", CAST(NULL AS text) AS \"COLUMN_DEF\", \
              CAST(NULL AS integer) AS \"SQL_DATA_TYPE\", CAST(NULL AS integer) AS \"SQL_DATETIME_SUB\", \
              CAST(NULL AS integer) AS \"CHAR_OCTET_LENGTH\", \
              CAST(ordinal_position AS integer) AS \"ORDINAL_POSITION\", 'YES' AS \"IS_NULLABLE\", \
              CAST(NULL AS text) AS \"SCOPE_CATALOG\", CAST(NULL AS text) AS \"SCOPE_SCHEMA\", \
              CAST(NULL AS text) AS \"SCOPE_TABLE\", CAST(NULL AS smallint) AS \"SOURCE_DATA_TYPE\", \
              'NO' AS \"IS_AUTO_INCREMENT\" \
-             FROM information_schema.columns WHERE {filter} ORDER BY 2, 3, 17"
+             FROM forebay.columns WHERE {filter} ORDER BY 2, 3, 17"
         );
         self.ask(&session, TOperationType::GET_COLUMNS, sql).await
     }
@@ -182,7 +175,7 @@ impl Front {
         request: TSessionReq,
     ) -> Result<Arc<Operation>, Error> {
         let session = self.session(caller, &request.session_handle)?;
-        let listed = TYPES.map(|(_, name, code, digits, _)| (name, code, digits));
+        let listed = TYPES.map(|(name, code, digits, _)| (name, code, digits));
         let rows: Vec<String> = listed
             .iter()
             .chain(&MORE_TYPES)
@@ -282,9 +275,6 @@ fn no_rows(columns: &[(&str, &str)]) -> String {
     format!("SELECT {} WHERE false", columns.join(", "))
 }
 
-/// What a relation is.
-const KIND: &str = "CASE table_type WHEN 'VIEW' THEN 'VIEW' ELSE 'TABLE' END";
-
 /// The regular expression of a pattern for names, `None` where every name will do. As in Impala: `%`
 /// is any text, `_` any character, and all else is an expression already, as clients send `.*`.
 fn pattern(name: Option<&Bytes>) -> Result<Option<String>, Error> {
@@ -333,17 +323,9 @@ fn number(number: Option<i32>) -> String {
 
 /// A value for each type of column, and one for all others.
 fn by_type(value: impl Fn(TypeRow) -> String, other: &str) -> String {
-    let mut case = "CASE data_type".to_owned();
+    let mut case = format!("CASE {TYPE_NAME}");
     for row in TYPES {
         let _ = write!(case, " WHEN {} THEN {}", literal(row.0), value(row));
-    }
-    let zoned = TYPES.iter().find(|row| row.1 == "TIMESTAMP");
-    if let Some(row) = zoned {
-        let _ = write!(
-            case,
-            " WHEN 'timestamp with time zone' THEN {}",
-            value(*row)
-        );
     }
     format!("{case} ELSE {other} END")
 }
