@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
@@ -28,7 +29,8 @@ use crate::runtime::{QueryRuntime, RunningTask, caught};
 use crate::states::PlanningState;
 use crate::yielding::{Reader, give_way};
 use crate::{
-    Engine, EngineError, MemoryGrant, Vantage, compression, memory, rewrite, system, types, views,
+    Engine, EngineError, MemoryGrant, Vantage, compression, durable, memory, rewrite, system,
+    types, views,
 };
 
 /// Batches that may wait between the query runtime and the one who reads them. A reader that
@@ -518,7 +520,9 @@ async fn forward(plan: &Plan, sender: Option<&BatchSender>) -> Result<(), Engine
         }
         Ok(())
     };
+    let began = SystemTime::now();
     match run.await {
+        Ok(()) if plan.writes => durable::sync_written(&plan.physical, began).await,
         Ok(()) => Ok(()),
         Err(error) => {
             Err(crate::explain::name_bad_file(&plan.physical, &plan.context, error).await)

@@ -214,7 +214,7 @@ async fn synced(folders: Vec<PathBuf>) -> Result<()> {
     let sync = move || {
         folders
             .iter()
-            .try_for_each(|folder| warehouse::sync(folder))
+            .try_for_each(|folder| forebay_engine::sync(folder, None))
     };
     let synced = tokio::task::spawn_blocking(sync).await;
     let synced = synced.unwrap_or_else(|error| Err(std::io::Error::other(error)));

@@ -162,21 +162,6 @@ fn remove(folder: &Path) {
     }
 }
 
-/// Writes what is in a folder through to the disk: a committed table survives the loss of power.
-///
-/// # Errors
-/// What the file system says.
-pub(crate) fn sync(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        match path.is_dir() {
-            true => sync(&path)?,
-            false => fs::File::open(&path)?.sync_all()?,
-        }
-    }
-    fs::File::open(folder)?.sync_all()
-}
-
 /// A folder as the place of a table's files.
 fn location(folder: &Path) -> String {
     format!("{}/", folder.display())

@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, OrderByExpr,
-    OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableFactor, UnaryOperator, Value,
-    Visit, VisitMut, Visitor, VisitorMut, visit_expressions_mut,
+    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName,
+    OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableFactor,
+    UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -51,7 +51,7 @@ impl VisitorMut for Syntax {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
-        let checked = checks::select(select);
+        let checked = checks::select(select).and_then(|()| ordinals_of_sets(select));
         set_returning::in_select_list(select);
         refuse(checked)
     }
@@ -96,6 +96,41 @@ fn refuse(checked: Result<(), Box<EngineError>>) -> ControlFlow<Box<EngineError>
         Ok(()) => ControlFlow::Continue(()),
         Err(error) => ControlFlow::Break(error),
     }
+}
+
+/// Numbers of columns in `ROLLUP (1, 2)` and its like, which DataFusion knows in a plain list only.
+///
+/// # Errors
+/// For the number of no column.
+fn ordinals_of_sets(select: &mut Select) -> Result<(), Box<EngineError>> {
+    let GroupByExpr::Expressions(keys, _) = &mut select.group_by else {
+        return Ok(());
+    };
+    let sets = keys.iter_mut().filter_map(|key| match key {
+        Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets) => Some(sets),
+        _ => None,
+    });
+    for key in sets.flatten().flatten() {
+        let Expr::Value(value) = &*key else {
+            continue;
+        };
+        let Value::Number(number, _) = &value.value else {
+            continue;
+        };
+        let place: Option<usize> = number.parse().ok();
+        let column = place.and_then(|n| select.projection.get(n.checked_sub(1)?));
+        match column {
+            Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) => {
+                *key = expr.clone();
+            }
+            Some(_) => {}
+            None => {
+                let message = format!("GROUP BY position {number} is not in select list");
+                return Err(Box::new(EngineError::new("42P10", message)));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// `FETCH FIRST n ROWS ONLY` is `LIMIT n`.
@@ -387,6 +422,11 @@ mod tests {
                 "SELECT sum(avg(a)) OVER (), sum((SELECT max(b) FROM u)) FROM t",
                 "SELECT sum(avg(a)) OVER (), sum((SELECT max(b) FROM u)) FROM t",
             ),
+            (
+                "SELECT a AS x, b + 1, sum(c) FROM t GROUP BY CUBE ((1, 2), 2), 1",
+                "SELECT a AS x, b + 1, sum(c) FROM t GROUP BY CUBE ((a, b + 1), b + 1), 1",
+            ),
+            ("SELECT a FROM t GROUP BY ROLLUP (2)", "error 42P10"),
             ("SELECT rank() FROM t", "error 42809"),
             ("SELECT 1 FROM t WHERE rank() OVER () = 1", "error 42P20"),
             ("SELECT 1 FROM a JOIN b AS a ON true", "error 42712"),
