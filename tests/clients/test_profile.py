@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from forebay import Server
 from impala import dbapi
 from impala._thrift_gen.RuntimeProfile.ttypes import TRuntimeProfileFormat
+
+from forebay import Server
 from test_impala import connect, rows
 
 Infos = dict[str, str]

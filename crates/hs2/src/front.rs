@@ -248,6 +248,9 @@ impl Front {
         if let Some(attached) = &caller.attached {
             attached.note(&operation.session);
         }
+        if let Some(query) = self.server.query(&id) {
+            query.count_call();
+        }
         Ok((operation, in_use))
     }
 

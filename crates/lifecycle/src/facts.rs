@@ -1,6 +1,6 @@
 //! What is learnt of a query on its way.
 
-use crate::AuditObject;
+use crate::{AuditObject, Fetches};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +72,10 @@ pub struct Facts {
     pub rows_returned: u64,
     /// Rows that it has written into a table; `None` for one that writes none, or not yet.
     pub rows_modified: Option<u64>,
+    /// How they were fetched, by a client that does so call by call; `None` where rows are sent.
+    pub fetches: Option<Fetches>,
+    /// What it held is free again, before its end.
+    pub released: bool,
     /// From handing rows out until more were asked for.
     pub fetch_wait: Duration,
     /// The columns that its plan reads, with their relations; `None` without a plan.

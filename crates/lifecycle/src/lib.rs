@@ -41,6 +41,7 @@ mod backwards;
 mod columns;
 mod disk;
 mod facts;
+mod fetches;
 mod files;
 mod histogram;
 mod history;
@@ -66,6 +67,7 @@ pub use audit::{AuditEvent, AuditLog, AuditObject};
 pub use audit_search::{AuditFound, AuditRecord, AuditSearch, AuditedObject};
 pub use columns::{COLUMNS, Column};
 pub use facts::{AdmissionState, ClauseColumns, Facts, QueueReasons};
+pub use fetches::Fetches;
 pub use files::{ArchiveFiles, ArchiveHealth, ArchiveOptions, OnAuditFailure};
 pub use histogram::{DurationCounts, Histogram};
 pub use history::{

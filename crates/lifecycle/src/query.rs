@@ -200,6 +200,11 @@ impl Query {
         self.waits_for_client.load(Ordering::Relaxed)
     }
 
+    /// Notes that its plan has given its first rows.
+    pub fn rows_available(&self) {
+        self.event(profile::ROWS_AVAILABLE);
+    }
+
     /// Says whether it goes on only when its client asks.
     pub fn set_waits_for_client(&self, waits: bool) {
         self.waits_for_client.store(waits, Ordering::Relaxed);
@@ -477,12 +482,17 @@ impl Query {
         let labels = profile::end_labels(&outcome, &book.facts);
         book.timeline.end(duration, labels);
         book.end = Some((duration, outcome));
-        let plan = book.plan.clone();
         drop(book);
+        self.end_plan();
+        true
+    }
+
+    /// Nothing runs any more: what is measured stays as it is.
+    pub(crate) fn end_plan(&self) {
+        let plan = self.book.lock().plan.clone();
         if let Some(plan) = plan {
             plan.end();
         }
-        true
     }
 }
 

@@ -14,6 +14,7 @@
 //! - no result is ever held whole: rows are pulled batch by batch.
 
 mod admit;
+mod ahead;
 mod beside;
 mod books;
 mod bound;

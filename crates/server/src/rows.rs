@@ -33,7 +33,7 @@ pub struct Rows {
     source: Source,
     /// The rest of a batch that a row limit cut.
     rest: Option<RecordBatch>,
-    running: Option<Running>,
+    pub(crate) running: Option<Running>,
     /// The reader's share of the statement's slot, when the statement goes on after a pause.
     share: Option<Slot>,
     verb: &'static str,
@@ -43,6 +43,8 @@ pub struct Rows {
     suspended: Option<Instant>,
     /// When the last of them were handed out.
     handed_out: Option<std::time::Instant>,
+    /// They are read before their client asks for them.
+    pub(crate) ahead: bool,
     failed: bool,
 }
 
@@ -67,6 +69,7 @@ impl Rows {
             returned: 0,
             suspended: None,
             handed_out: None,
+            ahead: false,
             failed: false,
         }
     }
@@ -189,7 +192,9 @@ impl Rows {
             self.rest = Some(batch.slice(rows, batch.num_rows() - rows));
         }
         self.returned += rows as u64;
-        if let Some(running) = &self.running {
+        if let Some(running) = &self.running
+            && !self.ahead
+        {
             running.count_rows(rows as u64);
             self.handed_out = Some(std::time::Instant::now());
         }
@@ -199,10 +204,15 @@ impl Rows {
     fn end(&mut self, outcome: Result<(), &Error>) {
         self.share = None;
         self.failed |= outcome.is_err();
-        if let Some(running) = self.running.take() {
-            running.finish(outcome);
-        }
         self.source = Source::Batches(VecDeque::new());
+        match &mut self.running {
+            Some(running) if self.ahead && outcome.is_ok() => running.release(),
+            running => {
+                if let Some(running) = running.take() {
+                    running.finish(outcome);
+                }
+            }
+        }
     }
 
     /// The client has what it asked for now and will come back for more: until then no cancel

@@ -306,7 +306,19 @@ impl Running {
     pub(crate) fn returned_rows(&mut self) {
         if !self.returned_rows {
             self.returned_rows = true;
-            self.event("Rows available");
+            if let Some(query) = &self.query {
+                query.rows_available();
+            }
+        }
+    }
+
+    /// The plan has given its last row: what the statement holds goes back, though its client has not
+    /// taken all rows yet.
+    pub(crate) fn release(&mut self) {
+        self.holds = Holds::default();
+        self.execution_deadline = None;
+        if let Some(query) = &self.query {
+            query.release();
         }
     }
 

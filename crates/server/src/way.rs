@@ -330,6 +330,10 @@ impl Session {
             options: self.shown_options(),
             http_origin: self.identity.http_origin.clone(),
         });
+        // Whoever has named it calls for it: this was the first call.
+        if id.is_some() {
+            query.count_call();
+        }
         self.show_activity(Activity::Active, Some((&shown, query.id())));
         let mut running = Running::new(
             query,

@@ -13,8 +13,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::receipt::{Awaited, Receipt, received};
 use super::results::Results;
-use super::{Fetch, Operation, Progress, Request, add_line};
+use super::{Delivery, Fetch, Operation, Progress, Request, add_line};
 use crate::error::{self, Error};
 use crate::session::ClientSession;
 use crate::session::options::{self, QueryOptions};
@@ -81,6 +82,9 @@ pub(crate) fn begin(
         session: Some(beginning.session),
         unregistered: Some(unregistered),
         rows: None,
+        taken: None,
+        receipt: None,
+        answered: None,
         results: Results::new(beginning.cached_rows),
         patience: beginning.options.seconds(options::QUERY_TIMEOUT),
         rows_left: (limit > 0).then_some(limit),
@@ -94,6 +98,13 @@ pub(crate) fn begin(
     (operation, registered)
 }
 
+/// A statement whose rows have all been read. It holds nothing any more; its query can still be
+/// cancelled, and is told how its rows were fetched.
+struct Taken {
+    rows: Rows,
+    session: Session,
+}
+
 struct Driver {
     id: QueryId,
     server: Server,
@@ -102,6 +113,12 @@ struct Driver {
     /// Dropped when the query is registered.
     unregistered: Option<oneshot::Sender<()>>,
     rows: Option<Rows>,
+    /// The statement after its plan has ended, until its client has taken the last row.
+    taken: Option<Taken>,
+    /// There while the reply with the last rows is being made.
+    receipt: Option<Awaited>,
+    /// When the client was answered last.
+    answered: Option<Instant>,
     results: Results,
     /// How long a client may leave the operation alone.
     patience: Option<Duration>,
@@ -142,7 +159,11 @@ impl Driver {
                 let has_rows = rows.is_some();
                 let rows =
                     rows.unwrap_or_else(|| RecordBatch::new_empty(Arc::new(Schema::empty())));
-                self.rows = Some(session.answer_with(self.id, &text, statement_type, rows));
+                let mut rows = session.answer_with(self.id, &text, statement_type, rows);
+                if has_rows {
+                    rows.read_ahead();
+                }
+                self.rows = Some(rows);
                 self.unregistered = None;
                 while !self.results.ended {
                     self.read().await?;
@@ -164,7 +185,8 @@ impl Driver {
                     }
                     self.finished(written_rows(&tag));
                 }
-                Response::Rows(rows) => {
+                Response::Rows(mut rows) => {
+                    rows.read_ahead();
                     self.rows = Some(rows);
                     self.read().await?;
                     self.finished(None);
@@ -264,27 +286,65 @@ impl Driver {
 
     /// The statement has given its last row: its transaction ends, and with it what it holds.
     async fn end(&mut self) -> Result<(), forebay_server::Error> {
-        self.rows = None;
+        let rows = self.rows.take();
         self.results.ended = true;
-        match self.session.take() {
-            Some(mut session) => {
-                let ended = session.end_implicit_transaction(true).await;
-                add_notices(&self.log, session.take_notices());
-                session.settle().await;
-                drop(session);
-                self.done.cancel();
-                ended
+        let Some(mut session) = self.session.take() else {
+            return Ok(());
+        };
+        let ended = session.end_implicit_transaction(true).await;
+        add_notices(&self.log, session.take_notices());
+        match (rows, &ended) {
+            (Some(mut rows), Ok(())) => {
+                rows.suspend();
+                session.rest();
+                self.taken = Some(Taken { rows, session });
             }
-            None => Ok(()),
+            (Some(mut rows), Err(error)) => rows.fail(error),
+            (None, _) => session.settle().await,
+        }
+        self.done.cancel();
+        ended
+    }
+
+    /// The client has taken the last row, or wants no more: the query ends, if it has not yet.
+    async fn finish(&mut self) {
+        // Dropped when the query has ended.
+        let _receipt = self.receipt.take();
+        if let Some(mut taken) = self.taken.take() {
+            taken.rows.finish(!self.results.is_empty());
+            taken.session.settle().await;
         }
     }
 
-    fn finished(&self, written: Option<i64>) {
+    /// The client wants no more, or has gone. Whoever says so leaves a plan in its midst with what was
+    /// asked for.
+    async fn close(&mut self, request: Option<Request>) {
+        if let (Some(_), Some(mut rows)) = (request, self.rows.take()) {
+            rows.finish(true);
+            if let Some(session) = &self.session {
+                session.settle().await;
+            }
+        }
+        self.finish().await;
+    }
+
+    fn finished(&mut self, written: Option<i64>) {
+        self.answered = Some(Instant::now());
         self.progress.send_replace(Progress::Finished { written });
     }
 
+    /// The rows, as long as their query has not ended.
+    fn open_rows(&mut self) -> Option<&mut Rows> {
+        let taken = self.taken.as_mut().map(|taken| &mut taken.rows);
+        self.rows.as_mut().or(taken)
+    }
+
     fn fail(&mut self, error: &forebay_server::Error) {
+        if let Some(rows) = self.open_rows() {
+            rows.fail(error);
+        }
         self.rows = None;
+        self.taken = None;
         self.results.clear();
         // What it holds is given back before anybody is told.
         self.session = None;
@@ -302,20 +362,22 @@ impl Driver {
                 rows.suspend();
             }
             let is_open = self.is_open();
+            let taken = self.taken.as_mut().map(|taken| &mut taken.rows);
+            let open_rows = self.rows.as_mut().or(taken);
             let expiry = self.patience.map(|patience| last_used + patience);
             tokio::select! {
                 biased;
                 request = asked.recv() => {
-                    let Some(Request::Fetch(fetch)) = request else { return };
+                    let Some(Request::Fetch(fetch)) = request else {
+                        self.close(request).await;
+                        return;
+                    };
                     self.answer(fetch).await;
                     last_used = Instant::now();
                 }
+                () = received(self.receipt.as_mut()) => self.finish().await,
                 () = self.cancelled.cancelled(), if is_open => {
-                    let error = cancelled();
-                    if let Some(rows) = &mut self.rows {
-                        rows.fail(&error);
-                    }
-                    self.fail(&error);
+                    self.fail(&cancelled());
                 }
                 () = until(expiry), if is_open => {
                     let patience = self.patience.unwrap_or_default().as_secs();
@@ -323,13 +385,9 @@ impl Driver {
                         "Query {} expired due to client inactivity (timeout is {patience}s000ms)",
                         self.id
                     );
-                    let error = forebay_server::Error::new("57014", message);
-                    if let Some(rows) = &mut self.rows {
-                        rows.fail(&error);
-                    }
-                    self.fail(&error);
+                    self.fail(&forebay_server::Error::new("57014", message));
                 }
-                read = read_ahead(self.rows.as_mut(), wants_more) => {
+                read = read_ahead(open_rows, wants_more) => {
                     if let Err(error) = self.take_read(read).await {
                         self.fail(&error);
                     }
@@ -340,8 +398,9 @@ impl Driver {
 
     /// Whether there is still something that a cancel or a time limit ends.
     fn is_open(&self) -> bool {
+        let waits_for_client = self.taken.is_some() && self.receipt.is_none();
         matches!(&*self.progress.borrow(), Progress::Finished { .. })
-            && !(self.results.ended && self.results.is_empty())
+            && (waits_for_client || !(self.results.ended && self.results.is_empty()))
     }
 
     async fn take_read(
@@ -359,6 +418,9 @@ impl Driver {
     }
 
     async fn answer(&mut self, request: Fetch) {
+        if let (Some(answered), Some(rows)) = (self.answered.take(), self.open_rows()) {
+            rows.client_waited(answered.elapsed());
+        }
         if request.from_start && !self.results.restart() {
             let error = Error::of_query(
                 self.id,
@@ -384,8 +446,22 @@ impl Driver {
         };
         let _ = request.answer.send(match failed {
             Some(error) => Err(error),
-            None => Ok(self.results.take(request.max_rows)),
+            None => Ok(self.deliver(request.max_rows)),
         });
+        self.answered = Some(Instant::now());
+    }
+
+    fn deliver(&mut self, max_rows: usize) -> Delivery {
+        let delivery = self.results.take(max_rows);
+        if self.taken.is_none() || self.receipt.is_some() || delivery.has_more {
+            return delivery;
+        }
+        let (receipt, awaited) = Receipt::new();
+        self.receipt = Some(awaited);
+        Delivery {
+            receipt: Some(receipt),
+            ..delivery
+        }
     }
 }
 

@@ -4,7 +4,10 @@
 //! owns the session and the rows of the statement; calls ask it for rows through a channel.
 
 pub(crate) mod driver;
+mod receipt;
 mod results;
+
+pub(crate) use receipt::Receipt;
 
 use std::sync::Arc;
 
@@ -93,6 +96,8 @@ pub(crate) struct Delivery {
     /// Rows that were delivered before.
     pub(crate) offset: u64,
     pub(crate) has_more: bool,
+    /// There where these are the last rows.
+    pub(crate) receipt: Option<Receipt>,
 }
 
 impl Operation {

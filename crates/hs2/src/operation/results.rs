@@ -108,6 +108,7 @@ impl Results {
             batches,
             offset,
             has_more: !(self.ended && self.ahead.is_empty()),
+            receipt: None,
         }
     }
 }

@@ -159,10 +159,7 @@ impl Front {
                 let response = self.result_set_metadata(caller, &call.request()?).await;
                 Ok(call.reply(&response)?)
             }
-            "FetchResults" => {
-                let response = self.fetch(caller, call.request()?).await;
-                Ok(call.reply(&response)?)
-            }
+            "FetchResults" => self.fetch(call, caller, call.request()?).await,
             "GetLog" => Ok(call.reply(&self.log(caller, &call.request()?))?),
             "GetQueryId" => Ok(call.reply(&self.query_id(caller, &call.request()?))?),
             "CancelOperation" => {

@@ -45,7 +45,7 @@ fn summary_node(query: &Query, facts: &Facts, operators: &[Operator]) -> Profile
     node.add_info("End Time", query.ended_at().map_or_else(String::new, time));
     node.add_info("Duration", whole_span(query.duration()));
     node.add_info("Query Type", info.statement_type);
-    let (state, impala_state) = names::states(query);
+    let (state, impala_state) = names::states(query, facts);
     node.add_info("Query State", state);
     node.add_info("Impala Query State", impala_state);
     node.add_info("Query Status", status(query));
@@ -164,10 +164,25 @@ fn events(query: &Query, facts: &Facts) -> Vec<EventSequence> {
 /// What the client's side of the query has counted.
 fn server_node(facts: &Facts) -> Profile {
     let mut node = Profile::named("ImpalaServer");
-    let waited = u64::try_from(facts.fetch_wait.as_nanos()).unwrap_or(u64::MAX);
+    let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let waited = nanoseconds(facts.fetch_wait);
     node.add_counter("ClientFetchWaitTimer", Unit::TimeNs, waited);
     node.add_counter("NumRowsFetched", Unit::Unit, facts.rows_returned);
+    if let Some(fetches) = &facts.fetches {
+        let made = nanoseconds(fetches.materialization);
+        let rate = per_second(facts.rows_returned + fetches.rows_again, made);
+        node.add_counter("NumRowsFetchedFromCache", Unit::Unit, fetches.rows_again);
+        node.add_counter("RPCCount", Unit::Unit, fetches.calls);
+        node.add_counter("RowMaterializationRate", Unit::UnitPerSecond, rate);
+        node.add_counter("RowMaterializationTimer", Unit::TimeNs, made);
+    }
     node
+}
+
+/// How many in a second, where so many took so long; 0 where they took no time.
+fn per_second(count: u64, ns: u64) -> u64 {
+    let rate = (u128::from(count) * 1_000_000_000).checked_div(u128::from(ns));
+    u64::try_from(rate.unwrap_or(0)).unwrap_or(u64::MAX)
 }
 
 fn status(query: &Query) -> String {

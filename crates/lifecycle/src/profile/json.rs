@@ -18,6 +18,7 @@ impl Unit {
     fn name(self) -> &'static str {
         match self {
             Unit::Unit => "UNIT",
+            Unit::UnitPerSecond => "UNIT_PER_SECOND",
             Unit::Bytes => "BYTES",
             Unit::TimeNs => "TIME_NS",
         }

@@ -18,7 +18,7 @@ mod totals;
 
 pub(crate) use build::build;
 pub use frozen::{FrozenProfile, UnreadableProfile};
-pub(crate) use names::end_labels;
+pub(crate) use names::{RELEASED, ROWS_AVAILABLE, end_labels};
 pub use plan::{Operator, PlanProfile, ScanProgress};
 pub(crate) use totals::Totals;
 
@@ -74,6 +74,8 @@ pub struct SummaryStats {
 pub enum Unit {
     /// Things.
     Unit,
+    /// Things in a second.
+    UnitPerSecond,
     /// Bytes.
     Bytes,
     /// Nanoseconds.

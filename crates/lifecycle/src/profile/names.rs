@@ -14,15 +14,22 @@ pub(super) fn session_type(protocol: &str) -> String {
 }
 
 /// The two states of Impala's profiles: that of the client's request, and that of the execution.
-/// A cancelled query is one with an error there; its status says which.
-pub(super) fn states(query: &Query) -> (&'static str, &'static str) {
+/// A cancelled query is one with an error there; its status says which. One whose rows can be fetched is
+/// finished, though its client may not have taken them yet.
+pub(super) fn states(query: &Query, facts: &Facts) -> (&'static str, &'static str) {
     match query.state() {
+        QueryState::Running if can_be_fetched(query, facts) => ("FINISHED", "FINISHED"),
         QueryState::Created => ("CREATED", "INITIALIZED"),
         QueryState::Pending => ("COMPILED", "PENDING"),
         QueryState::Running => ("RUNNING", "RUNNING"),
         QueryState::Finished => ("FINISHED", "FINISHED"),
         QueryState::Exception | QueryState::Cancelled => ("EXCEPTION", "ERROR"),
     }
+}
+
+fn can_be_fetched(query: &Query, facts: &Facts) -> bool {
+    let has_rows = || query.timeline().iter().any(|e| e.label == ROWS_AVAILABLE);
+    facts.fetches.is_some() && (facts.released || has_rows())
 }
 
 /// What became of the request for admission; `None` where none was needed, or there is no answer to
@@ -64,19 +71,26 @@ pub(super) fn columns(columns: &[String], protocol: &str) -> String {
     named.collect::<Vec<_>>().join(",")
 }
 
+/// The event with which a plan has given its first rows.
+pub(crate) const ROWS_AVAILABLE: &str = "Rows available";
+
+/// The event with which a statement gives back what admission has granted it.
+pub(crate) const RELEASED: &str = "Released admission control resources";
+
 /// The last events of a timeline.
 pub(crate) fn end_labels(
     outcome: &Outcome,
     facts: &Facts,
 ) -> impl Iterator<Item = &'static str> + use<> {
+    let closed_early = facts.fetches.is_some_and(|fetches| fetches.closed_early);
     let last = match outcome {
-        Outcome::Finished if facts.rows_returned > 0 => "Last row fetched",
+        Outcome::Finished if facts.rows_returned > 0 && !closed_early => "Last row fetched",
         Outcome::Finished => "Request finished",
         Outcome::Exception { .. } => "Failed",
         Outcome::Cancelled { .. } => "Cancelled",
     };
-    let admitted = facts.admission == AdmissionState::Admitted;
-    let released = admitted.then_some("Released admission control resources");
+    let holds = facts.admission == AdmissionState::Admitted && !facts.released;
+    let released = holds.then_some(RELEASED);
     [Some(last), released, Some("Unregister query")]
         .into_iter()
         .flatten()

@@ -44,7 +44,7 @@ fn add(text: &mut String, node: &Profile, depth: usize) {
 /// A value as people read it, with all its digits behind it.
 fn exactly(unit: Unit, value: i64) -> String {
     match unit {
-        Unit::TimeNs => shown(unit, value),
+        Unit::TimeNs | Unit::UnitPerSecond => shown(unit, value),
         Unit::Bytes if value == 0 => "0".to_owned(),
         Unit::Unit if value < 1000 => format!("{value} ({value})"),
         Unit::Unit => shown(unit, value),
@@ -57,6 +57,7 @@ fn shown(unit: Unit, value: i64) -> String {
     let value = u64::try_from(value).unwrap_or(0);
     match unit {
         Unit::Unit => units(value),
+        Unit::UnitPerSecond => rate(value),
         Unit::Bytes => bytes(value),
         Unit::TimeNs => nanoseconds(value),
     }
@@ -99,6 +100,17 @@ pub(super) fn units(count: u64) -> String {
     scaled(count, 1000, &["K", "M", "B"]).map_or_else(
         || count.to_string(),
         |(value, unit)| format!("{value:.2}{unit} ({count})"),
+    )
+}
+
+/// `999.00 /sec`, `1.50 K/sec`; `0`.
+fn rate(count: u64) -> String {
+    if count == 0 {
+        return "0".to_owned();
+    }
+    scaled(count, 1000, &["K", "M", "B"]).map_or_else(
+        || format!("{count}.00 /sec"),
+        |(value, unit)| format!("{value:.2} {unit}/sec"),
     )
 }
 
@@ -148,6 +160,9 @@ mod tests {
             assert_eq!(units(count), expected);
         }
         assert_eq!(units(6_001_215), "6.00M (6001215)");
+        for (count, expected) in [(0, "0"), (999, "999.00 /sec"), (1500, "1.50 K/sec")] {
+            assert_eq!(rate(count), expected);
+        }
         for (count, expected) in [(0, "0 B"), (1536, "1.50 KB"), (1 << 31, "2.00 GB")] {
             assert_eq!(bytes(count), expected);
         }

@@ -131,6 +131,7 @@ fn text(text: &str) -> FastStr {
 fn unit(unit: Unit) -> i32 {
     match unit {
         Unit::Unit => 0,
+        Unit::UnitPerSecond => 1,
         Unit::Bytes => 3,
         Unit::TimeNs => 5,
     }
@@ -221,6 +222,7 @@ fn checked(text: &FastStr) -> Result<String, String> {
 /// Forebay has none, are shown as bare numbers.
 fn known_unit(unit: i32) -> (Unit, i64) {
     match unit {
+        1 => (Unit::UnitPerSecond, 1),
         3 => (Unit::Bytes, 1),
         5 => (Unit::TimeNs, 1),
         8 => (Unit::TimeNs, 1_000_000),
