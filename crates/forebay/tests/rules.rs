@@ -55,6 +55,53 @@ async fn only_superusers_write_files() {
     server.stop();
 }
 
+/// What `SET` refuses cannot be had by another way.
+#[tokio::test]
+async fn settings_are_checked_however_they_are_made() {
+    let server = Server::start(&[]);
+    let admin = server.client().await;
+    run(&admin, "CREATE ROLE bob LOGIN").await;
+    for (setting, value, sqlstate) in [
+        ("datafusion.execution.target_partitions", "200000", "22023"),
+        (
+            "datafusion.execution.parquet.pushdown_filters",
+            "true",
+            "42501",
+        ),
+        (
+            "datafusion.execution.parquet.compression",
+            "zstd(22)",
+            "42501",
+        ),
+        ("datafusion.execution.parquet.compression", "rot13", "22023"),
+        ("max_portals", "5", "42501"),
+        ("scan_bytes_limit", "much", "22023"),
+    ] {
+        let bob = client_as(&server, "bob").await;
+        for sql in [
+            format!("SET {setting} = '{value}'"),
+            format!("ALTER ROLE bob SET {setting} = '{value}'"),
+        ] {
+            assert_eq!(code(&bob, &sql).await, sqlstate, "{sql}");
+        }
+        let mut config = server.client_config();
+        config.user("bob").options(format!("-c {setting}={value}"));
+        let refused = common::connect(&config).await.err();
+        let refused = refused.and_then(|error| error.code().map(|code| code.code().to_owned()));
+        assert_eq!(refused.as_deref(), Some(sqlstate), "{setting}={value}");
+    }
+    let bob = client_as(&server, "bob").await;
+    run(
+        &bob,
+        "ALTER ROLE bob SET datafusion.execution.parquet.compression = 'zstd(9)'",
+    )
+    .await;
+    let bob = client_as(&server, "bob").await;
+    let shown = value(&bob, "SHOW datafusion.execution.parquet.compression").await;
+    assert_eq!(shown, "zstd(9)");
+    server.stop();
+}
+
 /// A view means the same to everybody, whatever options the first who read it had set.
 #[tokio::test]
 async fn options_of_one_session_do_not_reach_others() {

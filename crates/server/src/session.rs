@@ -138,6 +138,9 @@ impl Session {
             .state_fact(settings::SESSION_AUTHORIZATION, &role.name, false);
         self.settings.state_fact(settings::ROLE, "none", false);
         self.state_superuser();
+        for (name, _) in &request.settings {
+            self.check_settings(name)?;
+        }
         self.settings.become_reset_values();
         self.handle.status.lock().application_name = self.setting("application_name").to_owned();
         Ok(())

@@ -4,7 +4,6 @@ use forebay_catalog::{Change, NewRole, Role, RoleChange};
 use forebay_sql::RoleOptions;
 
 use crate::password;
-use crate::settings::Settings;
 use crate::way::Answer;
 use crate::{Error, Result, Session};
 
@@ -77,14 +76,12 @@ impl Session {
             self.require_role_rights("alter role", &RoleOptions::default())?;
             self.protect_superuser(name)?;
         }
-        self.check_may_set(setting)?;
         let value = match value {
-            Some(value) => {
-                let mut settings = Settings::new();
-                settings.set(setting, value, false)?;
-                settings.get(setting).map(ToOwned::to_owned)
+            Some(value) => Some(self.checked_setting(setting, value)?),
+            None => {
+                self.check_may_set(setting)?;
+                None
             }
-            None => None,
         };
         self.change(Change::SetRoleSetting {
             role: name.to_owned(),

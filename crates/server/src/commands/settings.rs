@@ -52,6 +52,16 @@ impl Session {
             .inspect_err(|_| self.settings = before)
     }
 
+    /// The value as it would be stored, which the role could give the setting itself.
+    pub(super) fn checked_setting(&mut self, name: &str, value: &[String]) -> Result<String> {
+        let before = self.settings.clone();
+        let changed = self.change_setting(name, Some(value), false);
+        let value = self.settings.get(name).map(ToOwned::to_owned);
+        self.settings = before;
+        changed?;
+        Ok(value.unwrap_or_default())
+    }
+
     /// What protects the server from its users is for superusers.
     pub(crate) fn check_may_set(&self, name: &str) -> Result<()> {
         if settings::is_for_superusers(name) && !self.is_superuser() {
@@ -64,7 +74,7 @@ impl Session {
 
     /// Options of DataFusion are checked by DataFusion, and most are for superusers: with some a
     /// single statement could take all memory.
-    fn check_settings(&mut self, name: &str) -> Result<()> {
+    pub(crate) fn check_settings(&mut self, name: &str) -> Result<()> {
         let name = name.to_lowercase();
         if !name.starts_with("datafusion.") {
             return Ok(());

@@ -6,18 +6,12 @@ use sqlparser::ast::Statement as SqlStatement;
 use super::lexer::Token;
 use super::make_impalas;
 use super::names::Unnamed;
+use super::reader::Reader;
 use super::spelling::translated;
+use super::text_files::TextOptions;
 use super::words::{Words, syntax};
-use crate::error::{INVALID_PARAMETER, NOT_SUPPORTED, ParseError};
+use crate::error::{NOT_SUPPORTED, ParseError};
 use crate::statement::{CreateTable, CreateView, DropKind, Statement, TableColumn};
-
-/// Options of text files, by DataFusion's names.
-const DELIMITER: &str = "format.delimiter";
-const ESCAPE: &str = "format.escape";
-const HEADER: &str = "format.has_header";
-
-/// What separates values in a text file when nothing is said.
-const USUAL_DELIMITER: &str = "\u{1}";
 
 /// Reads the statement, if it is one of these. `text` is all that the client wrote.
 pub(super) fn read(
@@ -51,14 +45,6 @@ pub(super) fn read(
         return Ok(None);
     };
     Ok(Some(statement))
-}
-
-/// Reads words from the left.
-struct Reader<'a, 't, 'w> {
-    text: &'w str,
-    words: &'w Words<'a, 't>,
-    session: &'w str,
-    at: usize,
 }
 
 impl Reader<'_, '_, '_> {
@@ -335,189 +321,6 @@ impl Reader<'_, '_, '_> {
         make_impalas(&mut query, Unnamed::Number, self.session)?;
         Ok((query, written.to_owned()))
     }
-
-    /// `('name'='value', …)`.
-    fn properties(&mut self) -> Result<Vec<(String, String)>, ParseError> {
-        self.expect_symbol('(')?;
-        let mut properties = Vec::new();
-        loop {
-            let name = self.literal()?;
-            self.expect_symbol('=')?;
-            properties.push((name, self.literal()?));
-            if self.symbol(')') {
-                return Ok(properties);
-            }
-            self.expect_symbol(',')?;
-        }
-    }
-
-    fn peek(&self) -> Option<&Token<'_>> {
-        self.words.get(self.at)
-    }
-
-    fn ahead(&self, words: &[&str]) -> bool {
-        let mut words = words.iter().enumerate();
-        words.all(|(i, word)| self.words.is(self.at + i, word))
-    }
-
-    fn eat(&mut self, words: &[&str]) -> bool {
-        let found = self.ahead(words);
-        if found {
-            self.at += words.len();
-        }
-        found
-    }
-
-    fn expect(&mut self, words: &[&str]) -> Result<(), ParseError> {
-        match self.eat(words) {
-            true => Ok(()),
-            false => Err(self.unexpected(&words.join(" ").to_uppercase())),
-        }
-    }
-
-    fn symbol(&mut self, symbol: char) -> bool {
-        let found = self.peek() == Some(&Token::Symbol(symbol));
-        self.at += usize::from(found);
-        found
-    }
-
-    fn expect_symbol(&mut self, symbol: char) -> Result<(), ParseError> {
-        match self.symbol(symbol) {
-            true => Ok(()),
-            false => Err(self.unexpected(&symbol.to_string())),
-        }
-    }
-
-    fn name(&mut self) -> Result<String, ParseError> {
-        let name = self.peek().and_then(Token::name);
-        let name = name.ok_or_else(|| self.unexpected("a name"))?;
-        self.at += 1;
-        Ok(name)
-    }
-
-    fn relation(&mut self) -> Result<Vec<String>, ParseError> {
-        let (name, end) = self.words.relation(self.at)?;
-        self.at = end;
-        Ok(name)
-    }
-
-    fn literal(&mut self) -> Result<String, ParseError> {
-        let Some(Token::Text(text)) = self.peek() else {
-            return Err(self.unexpected("a text in quotes"));
-        };
-        let text = text.clone();
-        self.at += 1;
-        Ok(text)
-    }
-
-    fn number(&mut self) -> Result<u32, ParseError> {
-        let Some(Token::Word(word)) = self.peek() else {
-            return Err(self.unexpected("a number"));
-        };
-        let number = word.parse().map_err(|_| self.unexpected("a number"))?;
-        self.at += 1;
-        Ok(number)
-    }
-
-    fn unexpected(&self, wanted: &str) -> ParseError {
-        let mut near = String::new();
-        match self.peek() {
-            Some(token) => token.write(&mut near),
-            None => near.push_str("the end"),
-        }
-        let at = self.words.from(self.at).first().map(|placed| placed.at);
-        let before = at.and_then(|at| self.text.get(..at)).unwrap_or(self.text);
-        let error = syntax(&format!("{wanted} is expected at or near {near}"));
-        error.at(before.chars().count() + 1)
-    }
-}
-
-/// What is said of the form of text files.
-#[derive(Default)]
-struct TextOptions {
-    delimiter: Option<String>,
-    escape: Option<String>,
-    null: Option<String>,
-    header_lines: Option<String>,
-    is_delimited: bool,
-}
-
-impl TextOptions {
-    /// The rest of `ROW FORMAT DELIMITED`.
-    fn read(&mut self, reader: &mut Reader<'_, '_, '_>) -> Result<(), ParseError> {
-        self.is_delimited = true;
-        loop {
-            if reader.eat(&["fields", "terminated", "by"]) {
-                self.delimiter = Some(reader.literal()?);
-            } else if reader.eat(&["escaped", "by"]) {
-                self.escape = Some(reader.literal()?);
-            } else if reader.eat(&["lines", "terminated", "by"]) {
-                if reader.literal()? != "\n" {
-                    return Err(unsupported("LINES TERMINATED BY other than '\\n'"));
-                }
-            } else if reader.eat(&["null", "defined", "as"]) {
-                self.null = Some(reader.literal()?);
-            } else {
-                return Ok(());
-            }
-        }
-    }
-
-    fn property(
-        &mut self,
-        table: &mut CreateTable,
-        name: String,
-        value: String,
-    ) -> Result<(), ParseError> {
-        match name.as_str() {
-            "skip.header.line.count" => self.header_lines = Some(value),
-            "serialization.null.format" => self.null = Some(value),
-            "field.delim" => self.delimiter = Some(value),
-            _ if name.starts_with("format.") => {
-                table.options.insert(name, value);
-            }
-            _ => {
-                table.properties.insert(name, value);
-            }
-        }
-        Ok(())
-    }
-
-    /// Text files have all of it, others none.
-    fn settle(self, table: &mut CreateTable) -> Result<(), ParseError> {
-        if table.format.as_deref() != Some("CSV") {
-            if self.is_delimited && table.format.is_some() {
-                return Err(unsupported("ROW FORMAT of other than text files"));
-            }
-            if !self.is_delimited {
-                return Ok(());
-            }
-            // As in Impala, who says how values are separated means text.
-            table.format = Some("CSV".to_owned());
-        }
-        let header = match self.header_lines.as_deref() {
-            None | Some("0") => "false",
-            Some("1") => "true",
-            Some(lines) => {
-                let message = format!("skip.header.line.count is 0 or 1 here, not {lines}");
-                return Err(ParseError::new(INVALID_PARAMETER, message));
-            }
-        };
-        // The reader of text files takes an empty value for NULL, and nothing else.
-        if self.null.is_some_and(|null| !null.is_empty()) {
-            return Err(unsupported("another text for NULL than the empty one"));
-        }
-        let delimiter = self.delimiter.unwrap_or_else(|| USUAL_DELIMITER.to_owned());
-        let mut set = |name: &str, value: String| {
-            table.options.entry(name.to_owned()).or_insert(value);
-        };
-        set(HEADER, header.to_owned());
-        set(DELIMITER, delimiter);
-        if let Some(escape) = self.escape {
-            set(ESCAPE, escape);
-        }
-        Ok(())
-    }
 }
 
 /// DataFusion's name of a format.
@@ -534,7 +337,7 @@ fn format(name: &str) -> Result<String, ParseError> {
     .to_owned())
 }
 
-fn unsupported(what: &str) -> ParseError {
+pub(super) fn unsupported(what: &str) -> ParseError {
     ParseError::new(NOT_SUPPORTED, format!("{what} is not supported"))
 }
 
