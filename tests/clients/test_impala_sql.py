@@ -432,7 +432,8 @@ class TestTables:
             ("insert into q partition (year=1) select 1", "'default.q' is not partitioned"),
             ("insert into r partition (year=1) select 1", "Table does not exist: default.r"),
             ("insert into nowhere.r partition (year=1) select 1", "Database does not exist: nowhere"),
-            ("insert into p partition (year=1, kind='x') select 1", "AnalysisException"),
+            ("insert into p partition (year=1, kind='x') select 1", "more or fewer expressions than target columns"),
+            ("insert into p partition (year, kind) select 1, 'x', cast(null as int), 'y'", "null value in column number 3"),
             ("insert overwrite table p partition (year=1, kind='x') select 1", "INSERT OVERWRITE is not supported"),
         ],
     )

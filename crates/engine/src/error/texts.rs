@@ -46,6 +46,12 @@ const TEXTS: &[(&str, &str, Message)] = &[
     ("SELECT * with no tables specified", "42601", Same),
     // Shapes of rows.
     (
+        "Column count doesn't match insert query",
+        "42601",
+        Fixed("INSERT has more or fewer expressions than target columns"),
+    ),
+    ("Invalid batch column at '", "23502", Made(null_not_allowed)),
+    (
         "UNION queries have different number of columns",
         "42601",
         Fixed("each UNION query must have the same number of columns"),
@@ -311,6 +317,15 @@ fn cte_twice(line: &str) -> Option<String> {
     let name = between(line, "WITH query name \"", "\"")?;
     Some(format!(
         "WITH query name \"{name}\" specified more than once"
+    ))
+}
+
+/// `Invalid batch column at '2' has null but schema specifies non-nullable`.
+fn null_not_allowed(line: &str) -> Option<String> {
+    let index: usize = between(line, "column at '", "'")?.parse().ok()?;
+    Some(format!(
+        "null value in column number {} violates not-null constraint",
+        index + 1
     ))
 }
 
