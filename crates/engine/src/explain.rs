@@ -15,6 +15,7 @@ use datafusion::parquet::file::reader::ChunkReader;
 use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan};
 use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt, path::Path};
 
+use crate::yielding::only_gives_way;
 use crate::{EngineError, Estimate};
 
 /// How `EXPLAIN` shows a plan.
@@ -65,9 +66,12 @@ struct PlanText<'a> {
 
 impl PlanText<'_> {
     fn add(&mut self, plan: &dyn ExecutionPlan, depth: usize) {
+        let estimate = self.estimates.next().filter(|_| self.options.costs);
+        if only_gives_way(plan) {
+            return self.add_inputs(plan, depth);
+        }
         let mut line = format!("{:1$}", "", depth * 2);
         line.push_str(&description(plan, self.options.verbose));
-        let estimate = self.estimates.next().filter(|_| self.options.costs);
         if let Some(e) = estimate {
             let costs = format!("cost={:.2}..{:.2}", e.startup, e.total);
             line.push_str(&format!(
@@ -84,8 +88,12 @@ impl PlanText<'_> {
         }
         // Texts of expressions may have line ends.
         self.lines.extend(line.lines().map(str::to_owned));
+        self.add_inputs(plan, depth + 1);
+    }
+
+    fn add_inputs(&mut self, plan: &dyn ExecutionPlan, depth: usize) {
         for input in plan.children() {
-            self.add(input.as_ref(), depth + 1);
+            self.add(input.as_ref(), depth);
         }
     }
 }

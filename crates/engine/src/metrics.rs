@@ -32,6 +32,8 @@ enum Measured {
 /// An operator without what it has built.
 #[derive(Clone)]
 struct Node {
+    /// Whether it only makes others give way: no work of the statement's.
+    is_hidden: bool,
     depth: usize,
     name: String,
     detail: String,
@@ -174,6 +176,7 @@ impl PlanMetrics {
         nodes
             .iter()
             .zip(estimates.zip(held))
+            .filter(|(node, _)| !node.is_hidden)
             .map(|(node, (estimate, held))| node.measured(estimate, held))
             .collect()
     }
@@ -291,7 +294,9 @@ fn add_nodes(plan: &dyn ExecutionPlan, depth: usize, nodes: &mut Vec<Node>) {
     // DataFusion's texts begin with the operator's name and a colon.
     let kind = plan.name();
     let detail = text.strip_prefix(kind).unwrap_or(&text);
+    let is_hidden = crate::yielding::only_gives_way(plan);
     nodes.push(Node {
+        is_hidden,
         depth,
         name: kind.strip_suffix("Exec").unwrap_or(kind).to_owned(),
         detail: detail.trim_start_matches(':').trim().replace('\n', " "),
@@ -300,7 +305,7 @@ fn add_nodes(plan: &dyn ExecutionPlan, depth: usize, nodes: &mut Vec<Node>) {
         metrics: plan.metrics().unwrap_or_default(),
     });
     for input in plan.children() {
-        add_nodes(input.as_ref(), depth + 1, nodes);
+        add_nodes(input.as_ref(), depth + usize::from(!is_hidden), nodes);
     }
 }
 

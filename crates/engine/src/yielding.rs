@@ -59,6 +59,11 @@ pub(crate) fn give_way(
     Ok(wrapped.data)
 }
 
+/// Whether an operator does nothing but yield: who looks at a plan need not see it.
+pub(crate) fn only_gives_way(plan: &dyn ExecutionPlan) -> bool {
+    plan.is::<CooperativeExec>()
+}
+
 /// The join with a watched filter; `None` for what has no filter.
 fn watched(
     node: &Arc<dyn ExecutionPlan>,

@@ -170,8 +170,7 @@ fn is_limited_itself(plan: &dyn ExecutionPlan) -> bool {
 /// Operators that give their input's batches as they are.
 fn passes_on(plan: &dyn ExecutionPlan) -> bool {
     use datafusion::physical_plan::buffer::BufferExec;
-    use datafusion::physical_plan::coop::CooperativeExec;
-    plan.is::<CooperativeExec>() || plan.is::<BufferExec>()
+    crate::yielding::only_gives_way(plan) || plan.is::<BufferExec>()
 }
 
 /// Partitions whose limits hold one by one.
