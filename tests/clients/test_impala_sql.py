@@ -717,7 +717,7 @@ class TestOptions:
                 rows(ada, endless, configuration={"CPU_LIMIT_S": "1"})
             assert re.search(
                 r"Query [0-9a-f:]{33} terminated due to CPU limit of 1s\.\n"
-                r"Its operators have computed for \d+ms.*\nUnset or increase CPU_LIMIT_S query option\.",
+                r"It has kept threads busy for \d+ms.*\nUnset or increase CPU_LIMIT_S query option\.",
                 str(raised.value),
             )
             # The queue's only slot is free, and waiting is not computing.
@@ -879,6 +879,27 @@ class TestColumns:
             assert types == ["TINYINT", "SMALLINT"]
             assert [row[1] for row in rows(impyla, "describe small")] == ["tinyint", "smallint"]
             assert rows(impyla, "select * from small") == [(-128, 200)]
+
+    def test_comments_for_postgresqls_clients(self, start, sample):
+        """psql's `\\dt+` and `\\d+` ask so; nobody has declared the second table's columns."""
+        server = start()
+        with server.connect() as db:
+            db.execute(f"CREATE EXTERNAL TABLE n STORED AS PARQUET LOCATION '{sample}/nation'")
+        with connect(server) as impyla:
+            rows(impyla, "create table t (a int, b int comment 'of b') comment 'of t'")
+            rows(impyla, "comment on column n.n_name is 'of n_name'")
+            rows(impyla, "comment on table n is 'of n'")
+        with server.connect() as db:
+            told = db.execute(
+                "SELECT c.relname, a.attname, obj_description(c.oid, 'pg_class'), "
+                "col_description(a.attrelid, a.attnum) FROM pg_class c JOIN pg_attribute a "
+                "ON a.attrelid = c.oid WHERE col_description(a.attrelid, a.attnum) IS NOT NULL "
+                "ORDER BY 1"
+            ).fetchall()
+            assert told == [
+                ("n", "n_name", "of n", "of n_name"),
+                ("t", "b", "of t", "of b"),
+            ]
 
     def test_comments(self, own):
         rows(own, "create table t (a int comment 'it''s the key', b int) comment 'of the table'")

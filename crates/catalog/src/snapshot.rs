@@ -93,6 +93,24 @@ impl Relation {
     pub fn kind(&self) -> ObjectKind {
         self.definition.kind()
     }
+
+    /// What its maker says of it.
+    pub fn comment(&self) -> Option<&str> {
+        match &self.definition {
+            RelationDefinition::Table(table) => table.comment.as_deref(),
+            RelationDefinition::View(view) => view.comment.as_deref(),
+        }
+    }
+
+    /// What its maker says of one of its columns.
+    pub fn comment_on(&self, column: &str) -> Option<&str> {
+        match &self.definition {
+            RelationDefinition::Table(table) => {
+                table.column_comments.get(column).map(String::as_str)
+            }
+            RelationDefinition::View(_) => None,
+        }
+    }
 }
 
 impl RelationDefinition {

@@ -11,6 +11,7 @@
 //! - a planning state is borrowed for the length of one planning and never cloned per statement;
 //! - a physical plan is run at most once ([`Engine::launch`] takes it by value).
 
+mod busy;
 mod catalogs;
 mod clauses;
 mod compression;
@@ -118,6 +119,7 @@ impl Engine {
         backends: Arc<dyn BackendControl>,
         books: &Arc<dyn QueryBooks>,
     ) -> Result<Self, EngineError> {
+        busy::follow_tasks();
         let memory = config.server_memory()?;
         let environment = memory.common_environment(&*config.runtime_environment()?);
         let providers = Arc::new(TableProviders::default());

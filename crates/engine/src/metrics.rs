@@ -11,6 +11,7 @@ use datafusion::physical_plan::metrics::{MetricValue, MetricsSet};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use parking_lot::Mutex;
 
+use crate::busy::BusyClock;
 use crate::{Estimate, memory};
 
 /// The operators of a running or ended plan. Clones look at the same plan.
@@ -20,6 +21,7 @@ pub struct PlanMetrics {
     /// Bytes that each operator is expected to hold.
     held: Arc<[Option<u64>]>,
     plan: Arc<Mutex<Measured>>,
+    clock: Arc<BusyClock>,
 }
 
 /// A plan keeps what its operators have built, hash tables for example. So its operators are taken
@@ -53,12 +55,12 @@ struct Scan {
     bytes: Option<u64>,
 }
 
-/// What the operators of a plan have used.
+/// What a plan has used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Bytes read from files.
     pub scanned_bytes: u64,
-    /// What all operators together have computed.
+    /// How long its tasks have kept threads busy, all together.
     pub cpu: Duration,
 }
 
@@ -130,11 +132,16 @@ pub enum CounterUnit {
 }
 
 impl PlanMetrics {
-    pub(crate) fn new(plan: Arc<dyn ExecutionPlan>, estimates: Arc<[Estimate]>) -> Self {
+    pub(crate) fn new(
+        plan: Arc<dyn ExecutionPlan>,
+        estimates: Arc<[Estimate]>,
+        clock: Arc<BusyClock>,
+    ) -> Self {
         Self {
             held: memory::held(&plan, &estimates).into(),
             estimates,
             plan: Arc::new(Mutex::new(Measured::Running(plan))),
+            clock,
         }
     }
 
@@ -146,21 +153,28 @@ impl PlanMetrics {
         held.fold(0, |sum, bytes| sum.saturating_add(*bytes))
     }
 
-    /// What the operators have used up to now.
+    /// What the plan has used up to now.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        let mut usage = Usage::default();
+        let scans = self.scans();
+        let scanned = scans
+            .iter()
+            .map(|(scan, metrics)| scan.scanned_bytes(metrics));
+        Usage {
+            scanned_bytes: scanned.sum(),
+            cpu: self.clock.busy(),
+        }
+    }
+
+    /// The scans of files: what each has to read, and what it counts.
+    fn scans(&self) -> Vec<(Scan, MetricsSet)> {
         match &*self.plan.lock() {
-            Measured::Running(plan) => for_each(plan.as_ref(), &mut |plan| {
-                usage.add(&plan.metrics().unwrap_or_default(), scan_of(plan));
-            }),
+            Measured::Running(plan) => scans_of(plan.as_ref()),
             Measured::Ended(nodes) => {
-                for node in nodes {
-                    usage.add(&node.metrics, node.scan);
-                }
+                let scan = |node: &Node| Some((node.scan?, node.metrics.clone()));
+                nodes.iter().filter_map(scan).collect()
             }
         }
-        usage
     }
 
     /// The operators as they stand now, each before its inputs.
@@ -184,15 +198,8 @@ impl PlanMetrics {
     /// How far the scans are. A scan that is stopped early, by a `LIMIT` for example, stays behind.
     #[must_use]
     pub fn progress(&self) -> ScanProgress {
-        let scans = match &*self.plan.lock() {
-            Measured::Running(plan) => scans_of(plan.as_ref()),
-            Measured::Ended(nodes) => {
-                let scan = |node: &Node| Some((node.scan?, node.metrics.clone()));
-                nodes.iter().filter_map(scan).collect()
-            }
-        };
         let mut progress = ScanProgress::default();
-        for (scan, metrics) in scans {
+        for (scan, metrics) in self.scans() {
             progress.done += scan.done(&metrics) as u64;
             progress.total += scan.ranges as u64;
         }
@@ -225,24 +232,16 @@ fn nodes_of(plan: &dyn ExecutionPlan) -> Vec<Node> {
     nodes
 }
 
-/// The scans of files in a plan: what each has to read, and what it counts.
 fn scans_of(plan: &dyn ExecutionPlan) -> Vec<(Scan, MetricsSet)> {
     let mut scans = Vec::new();
-    for_each(plan, &mut |plan| {
+    let mut open = vec![plan];
+    while let Some(plan) = open.pop() {
         if let Some(scan) = scan_of(plan) {
             scans.push((scan, plan.metrics().unwrap_or_default()));
         }
-    });
-    scans
-}
-
-/// Calls `look` with every operator, in no order.
-fn for_each<'a>(plan: &'a dyn ExecutionPlan, look: &mut dyn FnMut(&'a dyn ExecutionPlan)) {
-    let mut open = vec![plan];
-    while let Some(plan) = open.pop() {
-        look(plan);
         open.extend(plan.children().into_iter().map(AsRef::as_ref));
     }
+    scans
 }
 
 fn scan_of(plan: &dyn ExecutionPlan) -> Option<Scan> {
@@ -278,14 +277,6 @@ impl Scan {
                 counted.map_or(0, |counted| counted.as_usize() as u64)
             }
         }
-    }
-}
-
-impl Usage {
-    fn add(&mut self, metrics: &MetricsSet, scan: Option<Scan>) {
-        self.scanned_bytes += scan.map_or(0, |scan| scan.scanned_bytes(metrics));
-        let nanoseconds = metrics.elapsed_compute().unwrap_or(0);
-        self.cpu += Duration::from_nanos(nanoseconds as u64);
     }
 }
 

@@ -19,6 +19,7 @@ use forebay_catalog::{Priority, ViewDefinition};
 use futures::{StreamExt, poll};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::busy::{self, BusyClock};
 use crate::clauses::ClauseColumns;
 use crate::cost::{self, CostConstants, Estimate};
 use crate::explain::{self, ExplainOptions};
@@ -53,6 +54,8 @@ pub struct Plan {
     /// The columns that its scans read.
     columns: Arc<[String]>,
     clauses: Arc<ClauseColumns>,
+    /// Times its tasks while it runs.
+    clock: Arc<BusyClock>,
     /// Whether the optimizer's work was done before.
     was_optimized: bool,
     /// What is expected of each operator, once somebody has asked.
@@ -118,7 +121,8 @@ impl Plan {
     /// The operators, to be looked at while they run and afterwards.
     #[must_use]
     pub fn metrics(&self) -> PlanMetrics {
-        PlanMetrics::new(Arc::clone(&self.physical), Arc::clone(self.estimate()))
+        let (plan, estimate) = (Arc::clone(&self.physical), Arc::clone(self.estimate()));
+        PlanMetrics::new(plan, estimate, Arc::clone(&self.clock))
     }
 
     fn work_out_estimate(&self) -> Vec<Estimate> {
@@ -302,6 +306,7 @@ impl Engine {
             writes: statement.returns_count(),
             columns: columns_read(&logical)?.into(),
             clauses: Arc::clone(statement.clauses(self.inner.states.system())),
+            clock: BusyClock::new(),
             was_optimized,
             estimates: OnceLock::new(),
         })
@@ -409,7 +414,8 @@ impl Engine {
             };
             let running = Launch::Running(beside, Arc::clone(&plan.schema));
             let is_small = plan.cost() <= SMALL_COST;
-            let mut run = pin!(run_to_end(plan, sender));
+            let clock = Arc::clone(&plan.clock);
+            let mut run = pin!(busy::timed(clock, run_to_end(plan, sender)));
             // A small plan has ended by the time its reader is told that it runs, who then wakes
             // once and not for each batch.
             let ended = is_small && poll!(run.as_mut()).is_ready();

@@ -77,7 +77,8 @@ impl TableProviders {
         Ok(provider)
     }
 
-    fn find(
+    /// The provider, if it was made before.
+    pub(crate) fn find(
         &self,
         relation: &Arc<Relation>,
         snapshot: &Arc<Snapshot>,

@@ -24,11 +24,11 @@ pub enum Interrupt {
         /// Bytes that it has read.
         read: u64,
     },
-    /// The plan has computed for longer than `cpu_limit` allows.
+    /// The plan has kept threads busy for longer than `cpu_limit` allows.
     CpuLimit {
         /// How long it may.
         limit: Duration,
-        /// How long its operators have, all together.
+        /// How long its tasks have, all together.
         used: Duration,
     },
     /// `pg_terminate_backend`.
@@ -77,7 +77,7 @@ impl From<Interrupt> for Error {
                 let message = format!("statement terminated due to CPU limit of {limit}");
                 Self::new("53400", message)
                     .with_detail(format!(
-                        "Its operators have computed for {}ms, longer than \"cpu_limit\" allows.",
+                        "It has kept threads busy for {}ms, longer than \"cpu_limit\" allows.",
                         used.as_millis()
                     ))
                     .with_hint("Compute less, or raise \"cpu_limit\".")

@@ -26,7 +26,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) struct UsageLimits {
     /// Bytes read from files.
     scan_bytes: Option<u64>,
-    /// What its operators compute, all together.
+    /// How long its tasks keep threads busy, all together.
     cpu: Option<Duration>,
 }
 

@@ -129,26 +129,18 @@ impl Listed {
 
     /// What its maker says of it.
     pub(super) fn comment(&self) -> Option<&str> {
-        match &self.definition()? {
-            RelationDefinition::Table(table) => table.comment.as_deref(),
-            RelationDefinition::View(view) => view.comment.as_deref(),
-        }
+        self.relation()?.comment()
     }
 
     /// What its maker says of one of its columns.
     pub(super) fn comment_on(&self, column: &str) -> Option<&str> {
-        match &self.definition()? {
-            RelationDefinition::Table(table) => {
-                table.column_comments.get(column).map(String::as_str)
-            }
-            RelationDefinition::View(_) => None,
-        }
+        self.relation()?.comment_on(column)
     }
 
-    fn definition(&self) -> Option<&RelationDefinition> {
+    fn relation(&self) -> Option<&forebay_catalog::Relation> {
         match &self.source {
             Source::System(_) => None,
-            Source::User(relation) => Some(&relation.definition),
+            Source::User(relation) => Some(relation),
         }
     }
 }
@@ -208,6 +200,31 @@ impl Directory {
             }
         });
         opened.buffered(OPENED_AT_ONCE).collect().await
+    }
+
+    /// What its maker says of a relation's column, which is counted from 1. Columns that nobody has
+    /// declared are known once the relation's files were opened: who asks for comments of all columns
+    /// has asked for the columns before.
+    pub(super) fn comment_on_column(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        relation_oid: u32,
+        number: u32,
+    ) -> Option<String> {
+        let relation = snapshot.relation_by_oid(relation_oid)?;
+        let index = number.checked_sub(1)? as usize;
+        let comment = match &relation.definition {
+            RelationDefinition::Table(table) if !table.columns.is_empty() => {
+                let mut columns = table.columns.iter().chain(&table.partition_columns);
+                relation.comment_on(&columns.nth(index)?.name)
+            }
+            _ => {
+                let engine = self.link.engine()?;
+                let opened = engine.inner.providers.find(relation, snapshot)?;
+                relation.comment_on(opened.schema().fields().get(index)?.name())
+            }
+        };
+        comment.map(ToOwned::to_owned)
     }
 
     async fn columns_of(&self, vantage: Option<&Vantage>, source: &Source) -> SchemaRef {

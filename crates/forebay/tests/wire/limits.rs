@@ -293,6 +293,19 @@ async fn limits_of_use_name_themselves() {
             "statement terminated due to CPU limit of 50ms",
             "\"cpu_limit\"",
         ),
+        // What no operator measures counts as well.
+        (
+            "cpu_limit = '50ms'",
+            "SELECT count(*) FROM lineitem a, lineitem b WHERE a.l_comment < b.l_comment",
+            "statement terminated due to CPU limit of 50ms",
+            "\"cpu_limit\"",
+        ),
+        (
+            "cpu_limit = '50ms'",
+            "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r",
+            "statement terminated due to CPU limit of 50ms",
+            "\"cpu_limit\"",
+        ),
         (
             "cpu_limit = '50ms'",
             &copied,

@@ -1,8 +1,6 @@
 //! Definitions of relations as statements of Impala.
 
-use forebay_server::{
-    Relation, RelationDefinition, RelationFacts, TableDefinition, ViewDefinition,
-};
+use forebay_server::{RelationDefinition, RelationFacts, TableDefinition, ViewDefinition};
 
 use crate::rows::types;
 use crate::session::database_of;
@@ -57,14 +55,6 @@ pub(super) fn parameters(facts: &RelationFacts, table: &TableDefinition) -> Vec<
     parameters
 }
 
-/// The comment of a column; `None` where there is none.
-pub(super) fn comment_of<'a>(relation: &'a Relation, column: &str) -> Option<&'a str> {
-    match &relation.definition {
-        RelationDefinition::Table(table) => table.column_comments.get(column).map(String::as_str),
-        RelationDefinition::View(_) => None,
-    }
-}
-
 /// A view's query.
 pub(super) fn query_of(view: &ViewDefinition) -> &str {
     view.original.as_deref().unwrap_or(&view.query)
@@ -76,7 +66,7 @@ fn table_text(facts: &RelationFacts, table: &TableDefinition) -> String {
     let columns = |range: std::ops::Range<usize>| {
         let lines = fields[range].iter().map(|field| {
             let kind = types::name(field.data_type()).to_uppercase();
-            let comment = comment_of(&facts.relation, field.name());
+            let comment = facts.relation.comment_on(field.name());
             let comment = comment.map(|text| format!(" COMMENT {}", literal(text)));
             format!(
                 "  {} {kind}{}",

@@ -257,7 +257,7 @@ fn formatted(facts: &RelationFacts) -> RecordBatch {
         (
             field.name().clone(),
             types::name(field.data_type()),
-            ddl_text::comment_of(&facts.relation, field.name()),
+            facts.relation.comment_on(field.name()),
         )
     };
     lines.head("# col_name", "data_type", "comment");

@@ -9,7 +9,7 @@ use forebay_server::{Parsed, QueryId, Relation, Session};
 use forebay_sql::{ImpalaStatement, Statement};
 
 use super::execute::schema_of;
-use super::{ddl_text, partition, relation};
+use super::{partition, relation};
 use crate::error::{self, Error};
 use crate::front::Front;
 use crate::operation::driver::Work;
@@ -317,7 +317,7 @@ fn described(schema: &Schema, relation: Option<&Relation>) -> RecordBatch {
         .fields()
         .iter()
         .map(|field| types::name(field.data_type()));
-    let comment = |name: &str| relation.and_then(|relation| ddl_text::comment_of(relation, name));
+    let comment = |name: &str| relation.and_then(|relation| relation.comment_on(name));
     let comments = schema
         .fields()
         .iter()

@@ -177,7 +177,7 @@ pub(super) const DEFINITIONS: &[Definition] = &[
         "cpu_limit",
         Kind::Milliseconds,
         "0",
-        "A plan whose operators have computed for longer, all together, is ended.",
+        "A plan whose tasks have kept threads busy for longer, all together, is ended.",
     ),
     user(
         "cpu_operator_cost",

@@ -26,7 +26,7 @@ const FLAG: DataType = DataType::Boolean;
 const UTF8: i64 = 6;
 
 pub(super) fn all(directory: &Arc<Directory>) -> Vec<ScalarUDF> {
-    let mut functions = comments();
+    let mut functions = comments(directory);
     functions.extend(of_functions());
     functions.extend(of_relations(directory));
     functions.extend(visibility(directory));
@@ -52,7 +52,7 @@ static COMMENTS: LazyLock<HashMap<(u32, u32), String>> = LazyLock::new(|| {
     comments
 });
 
-fn comments() -> Vec<ScalarUDF> {
+fn comments(directory: &Arc<Directory>) -> Vec<ScalarUDF> {
     let of_class = |name| {
         let signature = stable(&[&[NUMBER, TEXT]]);
         function(name, signature, TEXT, |args, asker| {
@@ -60,16 +60,26 @@ fn comments() -> Vec<ScalarUDF> {
             let pairs = objects.into_iter().zip(classes.iter());
             Ok(texts(pairs.map(|(object, class)| match class? {
                 "pg_resqueue" => comment_on_queue(asker, object?),
+                "pg_class" if asker.snapshot.relation_by_oid(object?).is_some() => {
+                    let relation = asker.snapshot.relation_by_oid(object?)?;
+                    relation.comment().map(ToOwned::to_owned)
+                }
                 class => COMMENTS.get(&(table_oid(class)?, object?)).cloned(),
             })))
         })
     };
     let of_column = stable(&[&[NUMBER, NUMBER]]);
+    let directory = Arc::clone(directory);
+    let of_column = function("col_description", of_column, TEXT, move |args, asker| {
+        let columns = oids(args, 0)?.into_iter().zip(oids(args, 1)?);
+        Ok(texts(columns.map(|(relation, number)| {
+            directory.comment_on_column(&asker.snapshot, relation?, number?)
+        })))
+    });
     vec![
         of_class("obj_description"),
         of_class("shobj_description"),
-        // Columns have no comments: nothing can give them any.
-        function("col_description", of_column, TEXT, nothing),
+        of_column,
     ]
 }
 
