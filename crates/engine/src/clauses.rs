@@ -4,12 +4,12 @@
 //! optimizer makes one of what stood in several. A column is followed through aliases, derived tables and
 //! views down to the tables that it comes from.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, JoinType, NullEquality, TableReference};
-use datafusion::logical_expr::{Aggregate, Distinct, Expr, Join, LogicalPlan, Subquery};
+use datafusion::common::{Column, DFSchema, HashSet, JoinType, NullEquality, TableReference};
+use datafusion::logical_expr::{Aggregate, Distinct, Expr, Join, LogicalPlan, Subquery, TableScan};
 use forebay_catalog::RelationDefinition;
 
 use crate::SessionFacts;
@@ -53,6 +53,7 @@ pub(crate) fn columns_of(
         system,
         scopes: Vec::new(),
         nodes: vec![(plan, Place::default())],
+        tables: Vec::new(),
         seen: HashSet::new(),
         found: Default::default(),
     };
@@ -92,6 +93,8 @@ struct Reader<'a> {
     scopes: Vec<Scope<'a>>,
     /// Nodes whose clauses are still to be read.
     nodes: Vec<(&'a LogicalPlan, Place<'a>)>,
+    /// The scans that were met, with their tables; `None` for what is no table.
+    tables: Vec<(&'a TableScan, Option<String>)>,
     /// Columns that were followed for a clause, by node and index: some plans use one often.
     seen: HashSet<(Clause, *const LogicalPlan, usize)>,
     found: [BTreeSet<String>; 5],
@@ -260,9 +263,10 @@ impl<'a> Reader<'a> {
                 continue;
             }
             if let LogicalPlan::TableScan(scan) = node {
-                if let Some(table) = self.table(&scan.table_name, place) {
+                let number = self.table(scan, place);
+                if let (_, Some(table)) = &self.tables[number] {
                     let column = scan.projected_schema.field(index).name();
-                    self.found[clause as usize].insert(format!("{table}.{column}"));
+                    self.found[clause as usize].insert([table, ".", column].concat());
                 }
                 continue;
             }
@@ -290,10 +294,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A table with its schema; `None` for what is none, such as a function that gives rows.
-    fn table(&self, name: &TableReference, place: Place<'a>) -> Option<String> {
-        let schema = self.schema_of(name, place)?;
-        Some(format!("{schema}.{}", name.table()))
+    /// Where the table of a scan is found in [`Reader::tables`]. A function that gives rows is none.
+    fn table(&mut self, scan: &'a TableScan, place: Place<'a>) -> usize {
+        let known = |(other, _): &(&TableScan, _)| std::ptr::eq(*other, scan);
+        self.tables.iter().position(known).unwrap_or_else(|| {
+            let name = &scan.table_name;
+            let schema = self.schema_of(name, place);
+            let table = schema.map(|schema| [schema, ".", name.table()].concat());
+            self.tables.push((scan, table));
+            self.tables.len() - 1
+        })
     }
 
     fn schema_of<'n>(&self, name: &'n TableReference, place: Place<'a>) -> Option<&'n str>

@@ -26,6 +26,8 @@ pub struct LogicalStatement {
     facts: Arc<SessionFacts>,
     /// What optimizing makes of it, once that is known and is the same each time.
     optimized: Arc<OnceLock<LogicalPlan>>,
+    /// The columns that the kept plan reads.
+    columns: Arc<OnceLock<Arc<[String]>>>,
     /// What its clauses read, once somebody has asked.
     clauses: Arc<OnceLock<Arc<ClauseColumns>>>,
 }
@@ -43,6 +45,7 @@ impl LogicalStatement {
             parameters,
             facts: Arc::clone(&vantage.facts),
             optimized: Arc::default(),
+            columns: Arc::default(),
             clauses: Arc::default(),
         }
     }
@@ -105,6 +108,23 @@ impl LogicalStatement {
         }
         Ok(Cow::Borrowed(self.optimized.get_or_init(|| optimized)))
     }
+
+    /// The columns that the scans of what [`Self::optimized`] gave read, or filter by. Those of a kept plan
+    /// are kept with it.
+    ///
+    /// # Errors
+    /// As [`columns_read`].
+    pub(crate) fn columns(&self, optimized: &Cow<'_, LogicalPlan>) -> Result<Arc<[String]>> {
+        let plan = match optimized {
+            Cow::Owned(plan) => return Ok(columns_read(plan)?.into()),
+            Cow::Borrowed(plan) => plan,
+        };
+        if let Some(known) = self.columns.get() {
+            return Ok(Arc::clone(known));
+        }
+        let columns = columns_read(plan)?.into();
+        Ok(Arc::clone(self.columns.get_or_init(|| columns)))
+    }
 }
 
 /// The columns that the scans of an optimized plan read, or filter by, as `relation.column`: each
@@ -112,7 +132,7 @@ impl LogicalStatement {
 ///
 /// # Errors
 /// When a sub-query is nested too deeply.
-pub(crate) fn columns_read(plan: &LogicalPlan) -> Result<Vec<String>> {
+fn columns_read(plan: &LogicalPlan) -> Result<Vec<String>> {
     let mut columns = BTreeSet::new();
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {

@@ -23,7 +23,7 @@ use crate::busy::{self, BusyClock};
 use crate::clauses::ClauseColumns;
 use crate::cost::{self, CostConstants, Estimate};
 use crate::explain::{self, ExplainOptions};
-use crate::logical::{LogicalStatement, columns_read};
+use crate::logical::LogicalStatement;
 use crate::metrics::PlanMetrics;
 use crate::parameters::{self, ParameterTypes};
 use crate::runtime::{QueryRuntime, RunningTask, caught};
@@ -304,7 +304,7 @@ impl Engine {
             schema,
             output,
             writes: statement.returns_count(),
-            columns: columns_read(&logical)?.into(),
+            columns: statement.columns(&logical)?,
             clauses: Arc::clone(statement.clauses(self.inner.states.system())),
             clock: BusyClock::new(),
             was_optimized,
