@@ -109,16 +109,16 @@ impl LogicalStatement {
         Ok(Cow::Borrowed(self.optimized.get_or_init(|| optimized)))
     }
 
-    /// The columns that the scans of what [`Self::optimized`] gave read, or filter by. Those of a kept plan
-    /// are kept with it.
+    /// The columns that the scans of `plan` read, or filter by, which [`Self::optimized`] gave. Those of a
+    /// kept plan are kept with it.
     ///
     /// # Errors
     /// As [`columns_read`].
-    pub(crate) fn columns(&self, optimized: &Cow<'_, LogicalPlan>) -> Result<Arc<[String]>> {
-        let plan = match optimized {
-            Cow::Owned(plan) => return Ok(columns_read(plan)?.into()),
-            Cow::Borrowed(plan) => plan,
-        };
+    pub(crate) fn columns(&self, plan: &LogicalPlan) -> Result<Arc<[String]>> {
+        let kept = self.optimized.get();
+        if !kept.is_some_and(|kept| std::ptr::eq(kept, plan)) {
+            return Ok(columns_read(plan)?.into());
+        }
         if let Some(known) = self.columns.get() {
             return Ok(Arc::clone(known));
         }
