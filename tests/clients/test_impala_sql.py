@@ -914,6 +914,10 @@ class TestColumns:
         assert [row[names.index("REMARKS")] for row in listed] == ["it's the key", ""]
         assert self.tables(own)["t"] == ("TABLE", "")
 
+    def test_tables_that_the_server_has_found_take_none(self, impyla):
+        with pytest.raises(REFUSED, match='table "nation" was found when the server started'):
+            rows(impyla, "comment on table nation is 'x'")
+
     def columns(self, connection, table: str) -> tuple[list[str], list[tuple]]:
         """What GetColumns answers."""
         with connection.cursor() as cursor:

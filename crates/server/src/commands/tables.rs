@@ -220,6 +220,14 @@ impl Session {
     }
 
     fn redefine(&mut self, relation: &Relation, definition: RelationDefinition) -> Result<()> {
+        if relation.transient {
+            let message = format!(
+                "table \"{}\" was found when the server started, and cannot be changed",
+                relation.name
+            );
+            return Err(Error::new("0A000", message)
+                .with_hint("Make a table of the same files: CREATE EXTERNAL TABLE."));
+        }
         self.change(Change::CreateRelation {
             relation: NewRelation {
                 schema: relation.schema.clone(),
