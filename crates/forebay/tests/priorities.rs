@@ -292,12 +292,14 @@ async fn a_question_to_the_catalog_has_the_priority_of_its_role() {
     server.stop();
 }
 
-/// Joins whose filters refuse every pair of rows: nested loops, and one by hash where all keys are
-/// equal.
-const FRUITLESS: [&str; 3] = [
+/// Joins whose filters refuse every pair of rows: nested loops, and of equal keys by hash and by merge.
+const FRUITLESS: [&str; 4] = [
     "SELECT count(*) FROM generate_series(1, 300000) AS a(i), generate_series(1, 300000) AS b(j) \
      WHERE i + j < 0",
     "SELECT count(*) FROM generate_series(1, 300000) AS a(i) \
+     JOIN generate_series(1, 300000) AS b(j) ON i / 1000000 = j / 1000000 AND i + j < 0",
+    "SET datafusion.optimizer.prefer_hash_join = false; \
+     SELECT count(*) FROM generate_series(1, 300000) AS a(i) \
      JOIN generate_series(1, 300000) AS b(j) ON i / 1000000 = j / 1000000 AND i + j < 0",
     "SELECT count(*) FROM generate_series(1, 300000) AS a(i) \
      LEFT JOIN generate_series(1, 300000) AS b(j) ON i + j < 0",
