@@ -39,7 +39,9 @@ fn path(path: &Path) -> &str {
 /// A data directory in which these statements have run, with the ids of their queries.
 async fn data_directory(folder: &TempDir) -> (PathBuf, Vec<String>) {
     let tpch = common::tpch();
-    let server = Server::start_in(folder.path(), &[path(&tpch)]).unwrap_or_else(|e| panic!("{e}"));
+    // One thread archives them in the order in which they ended.
+    let arguments = [path(&tpch), "--unregistration-thread-pool-size", "1"];
+    let server = Server::start_in(folder.path(), &arguments).unwrap_or_else(|e| panic!("{e}"));
     let client = server.client().await;
     for sql in STATEMENTS {
         let _ = client.simple_query(sql).await;
