@@ -572,6 +572,42 @@ class TestTables:
             assert not left.exists()
             assert rows(impyla, "select * from t") == [(1,)]
 
+    def test_names_of_partition_columns_are_names(self, own, tmp_path):
+        """Whatever is in them: they are no SQL."""
+        secret = tmp_path / "secret"
+        for name in [f") LOCATION '{secret}/' --", 'a"b', "a=b", "größe"]:
+            with pytest.raises(REFUSED, match="invalid name of a partition column"):
+                rows(own, f"create table t (a string) partitioned by (`{name}` string)")
+        for name in [") LOCATION 'secret' --", "a b", "x) options('format.delimiter' ';'"]:
+            rows(own, f"create table t (a string) partitioned by (`{name}` string)")
+            assert rows(own, "select * from t") == []
+            rows(own, f"insert into t partition (`{name}`) values ('x', 'y')")
+            assert rows(own, f"select a, `{name}` from t") == [("x", "y")]
+            assert "warehouse" in str(location(own, "t"))
+            rows(own, "drop table t")
+
+    def test_values_of_partitions_come_back(self, own):
+        values = ["Zürich", "a/b", "100 %", "x=y", "a\"b"]
+        rows(own, "create table t (a int) partitioned by (p string)")
+        for number, value in enumerate(values):
+            rows(own, f"insert into t partition (p='{value}') select {number}")
+        assert rows(own, "select p from t order by a") == [(value,) for value in values]
+        assert rows(own, "select a from t where p = 'Zürich'") == [(0,)]
+
+    def test_what_takes_memory_is_for_superusers(self, start):
+        server = start()
+        with server.connect() as db:
+            db.execute("CREATE ROLE bob LOGIN")
+        statements = [
+            "create table t (a string) tblproperties ('format.compression::a'='zstd(22)')",
+            "create table t (a string) stored as textfile tblproperties "
+            "('format.compression'='zstd', 'format.compression_level'='22')",
+        ]
+        with connect(server, user="bob", auth_mechanism="PLAIN", password="none") as bob:
+            for statement in statements:
+                with pytest.raises(REFUSED, match="must be superuser"):
+                    rows(bob, statement)
+
     def test_tables_move_with_the_data_directory(self, start, tmp_path):
         server = start()
         with connect(server) as impyla:

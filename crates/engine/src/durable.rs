@@ -18,30 +18,60 @@ use datafusion::physical_plan::ExecutionPlan;
 use crate::EngineError;
 
 /// What the clock of a file system may be behind.
-const CLOCK_SLACK: Duration = Duration::from_secs(2);
+pub const CLOCK_SLACK: Duration = Duration::from_secs(2);
 
-/// Writes a file, or a folder with all in it, through to the disk. With `since` only what has changed
-/// since then. What is removed meanwhile needs nothing.
+/// Writes what has changed since then through to the disk: a file, or a folder with all in it, and the
+/// entries of the folders around it that are new. What is removed meanwhile needs nothing.
 ///
 /// # Errors
 /// What the file system says.
-pub fn sync(path: &Path, since: Option<SystemTime>) -> io::Result<()> {
-    match sync_there(path, since) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
+pub fn sync(path: &Path, since: SystemTime) -> io::Result<()> {
+    if path.is_dir() {
+        sync_folder(path, since)?;
+    } else {
+        sync_one(path)?;
+    }
+    for around in path.ancestors().skip(1) {
+        if !has_changed(around, since)? {
+            break;
+        }
+        sync_one(around)?;
+    }
+    Ok(())
+}
+
+fn sync_folder(folder: &Path, since: SystemTime) -> io::Result<()> {
+    // Files are written aside and renamed: where no entry is new, no file is.
+    let has_new_entries = has_changed(folder, since)?;
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_folder(&entry.path(), since)?;
+        } else if has_new_entries && has_changed(&entry.path(), since)? {
+            sync_one(&entry.path())?;
+        }
+    }
+    match has_new_entries {
+        true => sync_one(folder),
+        false => Ok(()),
     }
 }
 
-fn sync_there(path: &Path, since: Option<SystemTime>) -> io::Result<()> {
-    let about = fs::metadata(path)?;
-    if about.is_dir() {
-        for entry in fs::read_dir(path)? {
-            sync(&entry?.path(), since)?;
-        }
+fn has_changed(path: &Path, since: SystemTime) -> io::Result<bool> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        about => Ok(about?.modified()? >= since),
     }
-    match since {
-        Some(since) if about.modified()? < since => Ok(()),
-        _ => fs::File::open(path)?.sync_all(),
+}
+
+fn sync_one(path: &Path) -> io::Result<()> {
+    match fs::File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        file => file?.sync_all(),
     }
 }
 
@@ -54,7 +84,7 @@ pub(crate) async fn sync_written(
         return Ok(());
     };
     let since = began - CLOCK_SLACK;
-    let work = move || sync(&path, Some(since)).map_err(|error| (path, error));
+    let work = move || sync(&path, since).map_err(|error| (path, error));
     let synced = tokio::task::spawn_blocking(work).await;
     let synced = synced.map_err(|error| EngineError::internal(format!("file thread: {error}")))?;
     synced.map_err(|(path, error)| {
@@ -102,12 +132,11 @@ mod tests {
         fs::create_dir(&below).unwrap();
         fs::write(below.join("x.parquet"), b"x").unwrap();
         let now = SystemTime::now();
-        assert!(sync(folder.path(), Some(now - CLOCK_SLACK)).is_ok());
+        assert!(sync(folder.path(), now - CLOCK_SLACK).is_ok());
         let _socket = std::os::unix::net::UnixListener::bind(below.join("socket")).unwrap();
-        assert!(sync(folder.path(), None).is_err());
-        assert!(sync(folder.path(), Some(now - CLOCK_SLACK)).is_err());
-        assert!(sync(folder.path(), Some(now + CLOCK_SLACK)).is_ok());
-        assert!(sync(&folder.path().join("gone"), None).is_ok());
+        assert!(sync(folder.path(), now - CLOCK_SLACK).is_err());
+        assert!(sync(folder.path(), now + CLOCK_SLACK).is_ok());
+        assert!(sync(&folder.path().join("gone"), now - CLOCK_SLACK).is_ok());
     }
 
     #[tokio::test]

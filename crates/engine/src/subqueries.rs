@@ -17,7 +17,9 @@ use datafusion::functions_aggregate::count::count_all;
 use datafusion::functions_aggregate::expr_fn::array_agg;
 use datafusion::logical_expr::expr::Exists;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, Subquery, lit};
+use datafusion::logical_expr::{
+    Distinct, Expr, FetchType, LogicalPlan, LogicalPlanBuilder, ScalarUDF, SkipType, Subquery, lit,
+};
 use datafusion::optimizer::AnalyzerRule;
 
 /// The rule; it needs the function that takes the only element out of an array.
@@ -81,8 +83,14 @@ impl OneRowOfQuery {
 /// without the limit, which DataFusion cannot pull out.
 fn counted(exists: Exists) -> Result<Transformed<Expr>> {
     let query = &exists.subquery;
-    let mut rows = LogicalPlanBuilder::from(query.subquery.as_ref().clone());
-    if query.outer_ref_columns.is_empty() {
+    let is_correlated = !query.outer_ref_columns.is_empty();
+    let rows = rows_of(&query.subquery);
+    if is_correlated && matches!(rows, LogicalPlan::Aggregate(a) if a.group_expr.is_empty()) {
+        // One row, of whatever there is.
+        return Ok(Transformed::yes(lit(!exists.negated)));
+    }
+    let mut rows = LogicalPlanBuilder::from(rows.clone());
+    if !is_correlated {
         rows = rows.limit(0, Some(1))?;
     }
     let counted = rows.aggregate(Vec::<Expr>::new(), [count_all()])?.build()?;
@@ -94,6 +102,28 @@ fn counted(exists: Exists) -> Result<Transformed<Expr>> {
         true => counted.eq(lit(0_i64)),
         false => counted.gt(lit(0_i64)),
     }))
+}
+
+/// The plan below all that does not matter to whether there are rows.
+fn rows_of(plan: &LogicalPlan) -> &LogicalPlan {
+    match plan {
+        LogicalPlan::Projection(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Distinct(Distinct::All(_)) => rows_of(plan.inputs()[0]),
+        LogicalPlan::Sort(sort) if sort.fetch.is_none() => rows_of(&sort.input),
+        LogicalPlan::Limit(limit) => {
+            let skips = !matches!(limit.get_skip_type(), Ok(SkipType::Literal(0)));
+            let fetches = match limit.get_fetch_type() {
+                Ok(FetchType::Literal(rows)) => rows != Some(0),
+                _ => false,
+            };
+            match fetches && !skips {
+                true => rows_of(&limit.input),
+                false => plan,
+            }
+        }
+        plan => plan,
+    }
 }
 
 /// Whether any of a node's own expressions has a query in it that gives a value or is asked for rows.

@@ -174,11 +174,17 @@ async fn table_provider(
         .statement_to_plan(statement)
         .await
         .map_err(|e| in_table(relation, table, e.into()))?;
-    let LogicalPlan::Ddl(DdlStatement::CreateExternalTable(command)) = plan else {
+    let LogicalPlan::Ddl(DdlStatement::CreateExternalTable(mut command)) = plan else {
         return Err(EngineError::internal(format!(
             "not a table definition: {text}"
         )));
     };
+    if command.locations != [table.location.as_str()] {
+        return Err(EngineError::internal(format!("another place: {text}")));
+    }
+    // DataFusion's parser takes no names in quotes here, so they are no part of the text.
+    let partition_columns = table.partition_columns.iter();
+    command.table_partition_cols = partition_columns.map(|c| c.name.clone()).collect();
     let provider = ListingTableFactory::new()
         .create(&*state, &command)
         .await
@@ -241,14 +247,6 @@ fn create_statement(relation: &Relation, table: &TableDefinition) -> String {
         text += &format!(" ({})", columns.join(", "));
     }
     text += &format!(" STORED AS {}", table.format);
-    if !table.partition_columns.is_empty() {
-        let names: Vec<String> = table
-            .partition_columns
-            .iter()
-            .map(|c| c.name.clone())
-            .collect();
-        text += &format!(" PARTITIONED BY ({})", names.join(", "));
-    }
     for order in &table.order_by {
         text += &format!(" WITH ORDER ({order})");
     }

@@ -317,6 +317,8 @@ impl Running {
     pub(crate) fn release(&mut self) {
         self.holds = Holds::default();
         self.execution_deadline = None;
+        // What its tasks do until they are gone is not the statement's any more.
+        self.usage = None;
         if let Some(query) = &self.query {
             query.release();
         }

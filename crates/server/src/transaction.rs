@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 use forebay_admission::Locks;
 use forebay_catalog::{Catalog, Change, Snapshot};
+use forebay_engine::CLOCK_SLACK;
 
 use crate::settings::Settings;
 use crate::warehouse::{self, NewFolder};
@@ -137,7 +139,8 @@ impl Open {
         // they have a table.
         let folders = std::mem::take(&mut self.folders).into_iter();
         let folders: Vec<PathBuf> = folders.map(NewFolder::leave).collect();
-        let committed = match synced(folders.clone()).await {
+        let began = SystemTime::from(self.started) - CLOCK_SLACK;
+        let committed = match synced(folders.clone(), began).await {
             Ok(()) => catalog.commit(&changes).await.map_err(Error::from),
             Err(error) => Err(error),
         };
@@ -206,15 +209,15 @@ impl Open {
     }
 }
 
-/// Writes what is in folders through to the disk.
-async fn synced(folders: Vec<PathBuf>) -> Result<()> {
+/// Writes what is new in folders through to the disk.
+async fn synced(folders: Vec<PathBuf>, since: SystemTime) -> Result<()> {
     if folders.is_empty() {
         return Ok(());
     }
     let sync = move || {
         folders
             .iter()
-            .try_for_each(|folder| forebay_engine::sync(folder, None))
+            .try_for_each(|folder| forebay_engine::sync(folder, since))
     };
     let synced = tokio::task::spawn_blocking(sync).await;
     let synced = synced.unwrap_or_else(|error| Err(std::io::Error::other(error)));

@@ -98,6 +98,14 @@ fn refuse(checked: Result<(), Box<EngineError>>) -> ControlFlow<Box<EngineError>
     }
 }
 
+fn is_wildcard(item: &SelectItem) -> bool {
+    let has_name = matches!(
+        item,
+        SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. }
+    );
+    !has_name
+}
+
 /// Numbers of columns in `ROLLUP (1, 2)` and its like, which DataFusion knows in a plain list only.
 ///
 /// # Errors
@@ -118,13 +126,17 @@ fn ordinals_of_sets(select: &mut Select) -> Result<(), Box<EngineError>> {
             continue;
         };
         let place: Option<usize> = number.parse().ok();
+        let before = &select.projection[..place.unwrap_or(0).min(select.projection.len())];
+        if before.iter().any(is_wildcard) {
+            let message = "a number in grouping sets behind * is not supported";
+            return Err(Box::new(EngineError::new("0A000", message)));
+        }
         let column = place.and_then(|n| select.projection.get(n.checked_sub(1)?));
         match column {
             Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) => {
                 *key = expr.clone();
             }
-            Some(_) => {}
-            None => {
+            _ => {
                 let message = format!("GROUP BY position {number} is not in select list");
                 return Err(Box::new(EngineError::new("42P10", message)));
             }
@@ -427,6 +439,7 @@ mod tests {
                 "SELECT a AS x, b + 1, sum(c) FROM t GROUP BY CUBE ((a, b + 1), b + 1), 1",
             ),
             ("SELECT a FROM t GROUP BY ROLLUP (2)", "error 42P10"),
+            ("SELECT t.*, a FROM t GROUP BY ROLLUP (2)", "error 0A000"),
             ("SELECT rank() FROM t", "error 42809"),
             ("SELECT 1 FROM t WHERE rank() OVER () = 1", "error 42P20"),
             ("SELECT 1 FROM a JOIN b AS a ON true", "error 42712"),

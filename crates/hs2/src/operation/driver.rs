@@ -170,6 +170,7 @@ impl Driver {
                 }
                 if !has_rows {
                     self.results.clear();
+                    self.finish().await;
                 }
                 self.finished(None);
             }
@@ -321,7 +322,9 @@ impl Driver {
     async fn close(&mut self, request: Option<Request>) {
         if let (Some(_), Some(mut rows)) = (request, self.rows.take()) {
             rows.finish(true);
-            if let Some(session) = &self.session {
+            // Its locks go back before the archive is waited for.
+            if let Some(mut session) = self.session.take() {
+                let _ = session.end_implicit_transaction(true).await;
                 session.settle().await;
             }
         }

@@ -215,7 +215,7 @@ impl Front {
             Progress::Finished {
                 written: Some(rows),
             } => Some(TDmlResult {
-                // Tables have no partitions that a statement could write to.
+                // All together, whatever partitions they are in.
                 rows_modified: AHashMap::from_iter([("".into(), rows)]),
                 num_row_errors: None,
             }),

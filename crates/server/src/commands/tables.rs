@@ -17,6 +17,19 @@ use crate::{Error, Result, Session};
 /// The format of tables about which nothing was said.
 const USUAL_FORMAT: &str = "PARQUET";
 
+/// Whether a character of a partition column's name is found again: files are written into folders
+/// whose names have the others encoded, and looked for by the name as it is.
+fn stands_in_folders(c: char) -> bool {
+    c.is_ascii_alphanumeric() || " _-.,:;!$&'()+@".contains(c)
+}
+
+/// Whether a table's option lets its writers take memory that no pool accounts for: levels of
+/// compression, and ways to compress that are told for one column.
+fn takes_memory(option: &str) -> bool {
+    let option = option.to_ascii_lowercase();
+    option.contains("compression") && option != "format.compression"
+}
+
 impl Session {
     /// `CREATE TABLE` without a query, or one that finds the table there already.
     pub(super) async fn create_table(&mut self, table: &CreateTable) -> Result<Answer> {
@@ -80,6 +93,16 @@ impl Session {
         if columns.is_empty() && table.location.is_none() {
             let message = format!("table \"{name}\" needs columns or a LOCATION with files");
             return Err(Error::new("42601", message));
+        }
+        for key in &partition_columns {
+            if let Some(odd) = key.name.chars().find(|c| !stands_in_folders(*c)) {
+                let message = format!("invalid name of a partition column: \"{}\"", key.name);
+                let detail = format!("Folders are named after it, without {odd:?} in their names.");
+                return Err(Error::new("42602", message).with_detail(detail));
+            }
+        }
+        for option in table.options.keys().filter(|o| takes_memory(o)) {
+            self.require_superuser(&format!("to set \"{option}\""))?;
         }
         let location = match &table.location {
             Some(location) => {

@@ -5,10 +5,12 @@
 //! becomes a column of the query. Which columns a table has, the parser does not know; so the clause
 //! stays in the tree until somebody who knows calls [`settle_partition`].
 
+use std::ops::ControlFlow;
+
 use datafusion_sql::parser::Statement as DfStatement;
 use sqlparser::ast::{
     BinaryOperator, Expr, Ident, Insert, ObjectName, SelectItem, SetExpr,
-    Statement as SqlStatement, TableObject,
+    Statement as SqlStatement, TableObject, visit_expressions,
 };
 
 use crate::error::{DUPLICATE_COLUMN, NOT_SUPPORTED, ParseError, UNDEFINED_COLUMN, WRONG_OBJECT};
@@ -113,7 +115,7 @@ fn key(expression: Expr) -> Result<Key, ParseError> {
             left,
             op: BinaryOperator::Eq,
             right,
-        } if matches!(*left, Expr::Identifier(_)) => {
+        } if matches!(*left, Expr::Identifier(_)) && is_constant(&right) => {
             let Expr::Identifier(column) = *left else {
                 unreachable!("looked at above");
             };
@@ -127,6 +129,29 @@ fn key(expression: Expr) -> Result<Key, ParseError> {
             Err(ParseError::new(NOT_SUPPORTED, message))
         }
     }
+}
+
+/// Functions that give another value each time.
+const VOLATILE: [&str; 5] = ["gen_random_uuid", "rand", "random", "sleep", "uuid"];
+
+/// Whether an expression is the same for all rows.
+fn is_constant(expr: &Expr) -> bool {
+    visit_expressions(expr, |part| {
+        let varies = match part {
+            Expr::Identifier(_)
+            | Expr::CompoundIdentifier(_)
+            | Expr::Subquery(_)
+            | Expr::Exists { .. }
+            | Expr::InSubquery { .. } => true,
+            Expr::Function(function) => VOLATILE.contains(&last(&function.name).as_str()),
+            _ => false,
+        };
+        match varies {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    })
+    .is_continue()
 }
 
 /// The last part of a name, as the catalog writes it.
@@ -302,6 +327,14 @@ mod tests {
             (
                 "insert into t partition (y > 1, m) select 1, 2",
                 "PARTITION takes column or column=constant, not y > 1",
+            ),
+            (
+                "insert into t partition (y=b, m) select 1, 2",
+                "PARTITION takes column or column=constant, not y = b",
+            ),
+            (
+                "insert into t partition (y=cast(1 + rand() as int), m) select 1, 2",
+                "PARTITION takes column or column=constant, not y = CAST(1 + random() AS INT)",
             ),
         ] {
             assert_eq!(settled(text).unwrap_err().message, message, "{text}");
