@@ -49,7 +49,7 @@ pub use clauses::ClauseColumns;
 pub use compression::{PARQUET_COMPRESSION, check_parquet_compression};
 pub use config::EngineConfig;
 pub use cost::{CostConstants, Estimate, estimate};
-pub use durable::{CLOCK_SLACK, sync};
+pub use durable::sync;
 pub use error::{EngineError, Position};
 pub use explain::ExplainOptions;
 pub use files::{DiscoveredTable, discover};

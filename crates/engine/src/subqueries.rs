@@ -24,13 +24,13 @@ use datafusion::optimizer::AnalyzerRule;
 
 /// The rule; it needs the function that takes the only element out of an array.
 #[derive(Debug)]
-pub(crate) struct OneRowOfQuery {
+pub(crate) struct QueriesInExpressions {
     pub(crate) only_element: Arc<ScalarUDF>,
 }
 
-impl AnalyzerRule for OneRowOfQuery {
+impl AnalyzerRule for QueriesInExpressions {
     fn name(&self) -> &'static str {
-        "one_row_of_query"
+        "queries_in_expressions"
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
@@ -57,7 +57,7 @@ impl AnalyzerRule for OneRowOfQuery {
     }
 }
 
-impl OneRowOfQuery {
+impl QueriesInExpressions {
     fn one_row(&self, expr: Expr) -> Result<Transformed<Expr>> {
         let Expr::ScalarSubquery(query) = &expr else {
             return Ok(Transformed::no(expr));

@@ -7,7 +7,6 @@ use std::time::SystemTime;
 use chrono::{DateTime, Utc};
 use forebay_admission::Locks;
 use forebay_catalog::{Catalog, Change, Snapshot};
-use forebay_engine::CLOCK_SLACK;
 
 use crate::settings::Settings;
 use crate::warehouse::{self, NewFolder};
@@ -139,7 +138,7 @@ impl Open {
         // they have a table.
         let folders = std::mem::take(&mut self.folders).into_iter();
         let folders: Vec<PathBuf> = folders.map(NewFolder::leave).collect();
-        let began = SystemTime::from(self.started) - CLOCK_SLACK;
+        let began = SystemTime::from(self.started);
         let committed = match synced(folders.clone(), began).await {
             Ok(()) => catalog.commit(&changes).await.map_err(Error::from),
             Err(error) => Err(error),

@@ -46,7 +46,7 @@ use forebay_catalog::Priority;
 use crate::catalogs::{FOREBAY, GP_TOOLKIT, INFORMATION_SCHEMA, PG_CATALOG};
 use crate::memory::{MergeLargeJoins, ServerMemory};
 use crate::scans::LeanPlainScans;
-use crate::subqueries::OneRowOfQuery;
+use crate::subqueries::QueriesInExpressions;
 use crate::{DATABASE, EngineConfig, EngineError, SessionFacts};
 
 pub(crate) use directory::EngineLink;
@@ -320,7 +320,7 @@ impl System {
             let function = RelationFunction(Arc::clone(&relation.provider));
             context.register_udtf(name, Arc::new(function));
         }
-        context.add_analyzer_rule(Arc::new(OneRowOfQuery {
+        context.add_analyzer_rule(Arc::new(QueriesInExpressions {
             only_element: context.udf("one_of_query")?,
         }));
         context.add_analyzer_rule(Arc::new(crate::multiset::MultisetOperations));

@@ -83,12 +83,8 @@ const fn internal(
     description: &'static str,
 ) -> Definition {
     Definition {
-        name,
-        kind: Kind::Text,
-        default,
         context: Context::Internal,
-        reported: false,
-        description,
+        ..user(name, Kind::Text, default, description)
     }
 }
 
